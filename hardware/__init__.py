@@ -1,1 +1,68 @@
+"""The deployed network as one integer program, and the runners that give the same bits.
 
+Program --save, load--> HDF5
+stories --encode--> input spikes --Emulator.run--> Recording --read_answers--> answers
+"""
+
+from hardware.emulator import Emulator, State
+from hardware.errors import FileError, HardwareError, ProgramError, RuleError, RunError
+from hardware.files import load, save
+from hardware.grammar import Factor
+from hardware.program import (
+    ClockLine,
+    Host,
+    InputAxons,
+    PlasticProjection,
+    Population,
+    Probe,
+    Program,
+    Projection,
+    Readout,
+    Schedule,
+    TimeAxons,
+    TokenAxons,
+)
+from hardware.recording import Operations, Recording, load_recording, save_recording
+from hardware.rules import ChipProduct, ChipRule, LearningRule, Product, lower, realised
+from hardware.schedule import Event, encode, read_answers, word_ids
+from hardware.stdp import measure_window
+
+__all__ = [
+    "ChipProduct",
+    "ChipRule",
+    "ClockLine",
+    "Emulator",
+    "Event",
+    "Factor",
+    "FileError",
+    "HardwareError",
+    "Host",
+    "InputAxons",
+    "LearningRule",
+    "Operations",
+    "PlasticProjection",
+    "Population",
+    "Probe",
+    "Product",
+    "Program",
+    "ProgramError",
+    "Projection",
+    "Readout",
+    "Recording",
+    "RuleError",
+    "RunError",
+    "Schedule",
+    "State",
+    "TimeAxons",
+    "TokenAxons",
+    "encode",
+    "load",
+    "load_recording",
+    "lower",
+    "measure_window",
+    "read_answers",
+    "realised",
+    "save",
+    "save_recording",
+    "word_ids",
+]

@@ -3,7 +3,7 @@
     HardwareError
     +-- RuleError         a learning rule that cannot be parsed, or that the chip cannot express
     +-- ProgramError      a program that breaks a limit of the chip or contradicts itself
-    |   +-- FileError     a program or recording file that is truncated, foreign, changed or of another version
+    |   +-- FileError     a program or recording file that is truncated, foreign, changed or too old or new
     +-- RunError          a run that was asked for something the program does not have
 
 Every message quotes the offending value and says what to do.

@@ -1,0 +1,237 @@
+"""Plastic synapses of a batch of streams: what Lava's LearningDense does in one step.
+
+    pre spikes   -> x1, x2 and the time tx of the last spike in the epoch
+    post spikes  -> y1, y2, y3 and ty
+    end of epoch -> traces decay step by step through the epoch, the rule changes the weights, tx = ty = 0
+
+All streams share one random scalar per draw, as every stream would have it in a run of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware import arithmetic
+from hardware.arithmetic import Bool, Float, Int32
+from hardware.program import PlasticProjection
+from hardware.rules import FACTOR_BITS, ChipProduct
+
+PRE_TRACES = ("x1", "x2")
+POST_TRACES = ("y1", "y2", "y3")
+
+Index = npt.NDArray[np.int64]
+Sites = tuple[Index, Index, Index]
+"""Stream, post and pre index of synapses, broadcast against each other."""
+
+
+@dataclass
+class PlasticState:
+    """int32 weights [batch, post, pre], traces and spike times [batch, pre] (x) and [batch, post] (y)."""
+
+    weights: Int32
+    x1: Int32
+    x2: Int32
+    tx: Int32
+    y1: Int32
+    y2: Int32
+    y3: Int32
+    ty: Int32
+
+    def copy(self) -> PlasticState:
+        return PlasticState(*(getattr(self, field.name).copy() for field in fields(self)))
+
+
+class PlasticSynapses:
+    """The synapses of one plastic projection."""
+
+    def __init__(self, projection: PlasticProjection) -> None:
+        self.projection = projection
+        self.rule = projection.rule
+        self.weights = arithmetic.quantise_weights(
+            projection.weights, projection.sign_mode, projection.num_weight_bits
+        )
+        self.gates = set.intersection(*(_gates(product) for product in self.rule.products))
+        self.x_random = Stream(projection.seed)
+        self.y_random = Stream(projection.seed + 2)
+        self.weight_random = Stream(arithmetic.ROUNDING_SEED)
+
+    def initial_state(self, batch: int) -> PlasticState:
+        post, pre = self.weights.shape
+        x = [np.zeros((batch, pre), dtype=np.int32) for _ in range(3)]
+        y = [np.zeros((batch, post), dtype=np.int32) for _ in range(4)]
+        return PlasticState(np.repeat(self.weights[None], batch, axis=0), *x, *y)
+
+    def transmit(self, state: PlasticState, payload: Int32) -> tuple[Int32, Int32]:
+        """Input [batch, post] and synaptic operations [batch] of the spikes `payload` [batch, pre]."""
+        stream, pre = np.nonzero(payload)
+        total = np.zeros(state.y1.shape, dtype=np.int32)
+        operations = np.zeros(len(total), dtype=np.int32)
+        if len(stream) == 0:
+            return total, operations
+        weights = state.weights[stream, :, pre]
+        first = np.flatnonzero(np.diff(stream, prepend=-1))
+        strength = payload[stream, pre, None] if self.projection.num_message_bits else np.int32(1)
+        total[stream[first]] = np.add.reduceat(weights * strength, first)
+        operations[stream[first]] = np.add.reduceat(np.count_nonzero(weights, axis=1), first)
+        return arithmetic.scale_sum(total, self.projection.weight_exp), operations
+
+    def learn(self, state: PlasticState, payload: Int32, post_spikes: Bool, step: int) -> Int32:
+        """Update `state` in place with the spikes of `step`; returns its rule evaluations [batch].
+
+        An evaluation is one synapse at which the rule was computed; synapses where a factor that all products
+        share is 0 cannot change and are left out.
+        """
+        position = (step - 1) % self.rule.t_epoch + 1
+        if not self.projection.num_message_bits:
+            payload = (payload != 0).astype(np.int32)
+        self._see_pre_spikes(state, payload, position)
+        self._see_post_spikes(state, post_spikes, position)
+        evaluations = np.zeros(len(state.tx), dtype=np.int32)
+        if position < self.rule.t_epoch:
+            return evaluations
+        history = self._trace_history(state, step)
+        sites = self._sites(state, history, step)
+        if sites is not None:
+            weights = self._changed_weights(state, history, sites, step)
+            state.weights[sites] = weights
+            np.add.at(evaluations, sites[0].ravel(), weights[0].size)
+        for trace in history:
+            setattr(state, trace, history[trace][-1])
+        state.tx[:] = 0
+        state.ty[:] = 0
+        return evaluations
+
+    def _see_pre_spikes(self, state: PlasticState, payload: Int32, position: int) -> None:
+        state.x1, counted = arithmetic.graded_trace(state.x1, payload, self.projection.graded)
+        again = counted & (state.tx > 0)
+        if again.any():
+            if self.projection.graded == "none":
+                state.x1 = arithmetic.add_impulse(state.x1, again, self.rule.x1_impulse)
+            state.x2 = arithmetic.add_impulse(state.x2, again, self.rule.x2_impulse)
+        state.tx[counted] = position
+
+    def _see_post_spikes(self, state: PlasticState, spikes: Bool, position: int) -> None:
+        again = spikes & (state.ty > 0)
+        if again.any():
+            for trace in POST_TRACES:
+                impulse = getattr(self.rule, f"{trace}_impulse")
+                setattr(state, trace, arithmetic.add_impulse(getattr(state, trace), again, impulse))
+        state.ty[spikes] = position
+
+    def _trace_history(self, state: PlasticState, step: int) -> dict[str, Int32]:
+        """Traces that are not 0 throughout, at every step of the epoch: [0..t_epoch, batch, neurons]."""
+        history = {}
+        for traces, times, random in (
+            (PRE_TRACES, state.tx, self.x_random.at(2 * step)),
+            (POST_TRACES, state.ty, self.y_random.at(2 * step)),
+        ):
+            spiked = bool(times.any())
+            for name in traces:
+                trace = getattr(state, name)
+                impulse = getattr(self.rule, f"{name}_impulse")
+                tau = getattr(self.rule, f"{name}_tau")
+                if not (trace.any() or (spiked and impulse)):
+                    continue
+                values = [trace]
+                for position in range(1, self.rule.t_epoch + 1):
+                    trace = arithmetic.decay_trace(trace, tau, random)
+                    trace = arithmetic.add_impulse(trace, times == position, impulse)
+                    values.append(trace)
+                history[name] = np.stack(values)
+        return history
+
+    def _sites(self, state: PlasticState, history: dict[str, Int32], step: int) -> Sites | None:
+        """Synapses that the rule can change; None if there are none."""
+        batch, post, pre = state.weights.shape
+        columns = self._open_gates(("x0", *PRE_TRACES), state.tx, history)
+        if columns is not None:
+            stream, pre_index = np.nonzero(columns)
+            sites = stream[:, None], np.arange(post)[None], pre_index[:, None]
+            return sites if len(stream) else None
+        rows = self._open_gates(("y0", *POST_TRACES), state.ty, history)
+        if rows is not None:
+            stream, post_index = np.nonzero(rows)
+            sites = stream[:, None], post_index[:, None], np.arange(pre)[None]
+            return sites if len(stream) else None
+        active = np.zeros(batch, dtype=bool)
+        for product in self.rule.products:
+            active |= {
+                "x0": state.tx.any(axis=1),
+                "y0": state.ty.any(axis=1),
+                "u": np.full(batch, self._decimated(product, step)),
+            }[product.dependency]
+        stream = np.flatnonzero(active)
+        sites = stream[:, None, None], np.arange(post)[None, :, None], np.arange(pre)[None, None]
+        return sites if len(stream) else None
+
+    def _open_gates(self, names: tuple[str, ...], times: Int32, history: dict[str, Int32]) -> Bool | None:
+        """Neurons at which all gates among `names` are open; None if the rule has no such gate."""
+        gates = [name for name in names if name in self.gates]
+        if not gates:
+            return None
+        open_gates = np.ones(times.shape, dtype=bool)
+        for name in gates:
+            if name in ("x0", "y0"):
+                open_gates &= times > 0
+            elif name in history:
+                open_gates &= history[name].any(axis=0)
+            else:
+                open_gates[:] = False
+        return open_gates
+
+    def _changed_weights(
+        self, state: PlasticState, history: dict[str, Int32], sites: Sites, step: int
+    ) -> Int32:
+        """New weights at `sites`: every product reads the old weights, sums and limits run in rule order."""
+        stream, post, pre = sites
+        old = state.weights[sites]
+        accumulator = old << arithmetic.WEIGHT_FRACTION_BITS
+        for product in self.rule.products:
+            times = {
+                "x0": state.tx[stream, pre],
+                "y0": state.ty[stream, post],
+                "u": np.full((1,) * stream.ndim, self._decimated(product, step) * self.rule.t_epoch),
+            }[product.dependency]
+            value = (times > 0).astype(np.int32)
+            for factor in product.factors:
+                name = factor.variable
+                if name == "w":
+                    read = old
+                elif name == "x0":
+                    read = (state.tx[stream, pre] > 0).astype(np.int32)
+                elif name == "y0":
+                    read = (state.ty[stream, post] > 0).astype(np.int32)
+                elif name in history:
+                    read = history[name][times, stream, pre if name in PRE_TRACES else post]
+                else:
+                    read = np.zeros((1,) * stream.ndim, dtype=np.int32)
+                value = value * arithmetic.limit_factor(read, int(factor.constant), FACTOR_BITS[name])
+            change = arithmetic.scale_product(value, product.mantissa, product.exponent, product.shift)
+            accumulator = arithmetic.add_change(accumulator, change)
+        random = self.weight_random.at(step // self.rule.t_epoch)
+        return arithmetic.round_weights(accumulator, self.projection.sign_mode, random)
+
+    def _decimated(self, product: ChipProduct, step: int) -> bool:
+        """u<k>: 1 in every 2^k-th epoch."""
+        return (step // self.rule.t_epoch) % (1 << product.decimation) == 0
+
+
+def _gates(product: ChipProduct) -> set[str]:
+    """Variables without which the product is 0."""
+    return {product.dependency} | {factor.variable for factor in product.factors if factor.constant == 0}
+
+
+class Stream:
+    """A random stream read by position; drawn in blocks, so that any position can be read at any time."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.numbers: Float = arithmetic.random_stream(seed, 1024)
+
+    def at(self, position: int) -> float:
+        if position >= len(self.numbers):
+            self.numbers = arithmetic.random_stream(self.seed, 2 * position)
+        return float(self.numbers[position])

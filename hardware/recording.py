@@ -1,0 +1,102 @@
+"""What a run gave: probed variables and counted operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hardware import store
+from hardware.checks import IntArray, Value
+from hardware.errors import FileError, RunError
+
+IntData = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Operations(Value):
+    """Operations of a run, per stream.
+
+    Args:
+        names: populations and input axons, in the program's order, inputs first.
+        spikes: [batch, names] spikes sent.
+        synaptic: [batch] spikes times the synapses of nonzero weight they went through.
+        neuron: [batch] neurons updated: neurons times steps.
+        plastic: [batch] learning rule evaluations: one per synapse and epoch in which no factor that all
+            products of the rule share was 0.
+    """
+
+    names: tuple[str, ...]
+    spikes: IntArray
+    synaptic: IntArray
+    neuron: IntArray
+    plastic: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Recording(Value):
+    """Probed variables of a run.
+
+    Args:
+        runner: what ran the program, such as "emulator".
+        first_step: step number of the first step of this run; 1 unless it continues another.
+        steps: number of steps run.
+        probes: (target, variable) -> [n, batch, ...]: spikes, u, v [n, batch, neurons], x1 [n, batch, pre],
+            y1 [n, batch, post], weights [n, batch, post, pre].
+        times: (target, variable) -> the n steps at whose end it was recorded.
+        operations: counted operations; None from runners that do not count.
+    """
+
+    runner: str
+    first_step: int
+    steps: int
+    probes: dict[tuple[str, str], IntData]
+    times: dict[tuple[str, str], IntArray]
+    operations: Operations | None = None
+
+    def __getitem__(self, key: tuple[str, str]) -> IntData:
+        """The probe (target, variable). Raises RunError if it was not recorded."""
+        if key not in self.probes:
+            raise RunError(
+                f"{key} was not recorded: add Probe{key} to the program; it has {sorted(self.probes)}"
+            )
+        return self.probes[key]
+
+
+def save_recording(recording: Recording, path: str | Path) -> None:
+    """Write a recording as HDF5; the file appears complete or not at all. Raises FileError."""
+    leaves: dict[str, store.Leaf] = {
+        "runner": recording.runner,
+        "first_step": np.asarray(recording.first_step),
+        "steps": np.asarray(recording.steps),
+    }
+    for (target, variable), values in recording.probes.items():
+        leaves[f"probes/{target}/{variable}"] = values
+        leaves[f"times/{target}/{variable}"] = recording.times[target, variable]
+    if recording.operations is not None:
+        for field in fields(Operations):
+            leaves[f"operations/{field.name}"] = getattr(recording.operations, field.name)
+    store.write(path, "recording", leaves)
+
+
+def load_recording(path: str | Path) -> Recording:
+    """Read a recording. Raises FileError if it is missing, truncated, foreign, changed or incomplete."""
+    leaves: dict[str, Any] = dict(store.read(path, "recording"))
+    keys = [(name.split("/")[1], name.split("/")[2]) for name in leaves if name.startswith("probes/")]
+    try:
+        operations = None
+        if "operations/names" in leaves:
+            operations = Operations(*(leaves[f"operations/{field.name}"] for field in fields(Operations)))
+        return Recording(
+            runner=leaves["runner"],
+            first_step=int(leaves["first_step"]),
+            steps=int(leaves["steps"]),
+            probes={key: leaves[f"probes/{key[0]}/{key[1]}"] for key in keys},
+            times={key: leaves[f"times/{key[0]}/{key[1]}"] for key in keys},
+            operations=operations,
+        )
+    except KeyError as error:
+        raise FileError(f"{path}: dataset {error} is missing: write the file again") from error

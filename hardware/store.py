@@ -1,0 +1,125 @@
+"""HDF5 files of named arrays and texts, checked when read.
+
+Every dataset carries the sha256 of its path, type, shape and bytes; the root carries the sha256 of all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hardware.atomic import atomic
+from hardware.errors import FileError
+
+FORMAT = "spmn-hardware"
+VERSION = 1
+
+Leaf = npt.NDArray[Any] | str | tuple[str, ...]
+
+
+def write(path: str | Path, kind: str, leaves: Mapping[str, Leaf]) -> None:
+    """Write `leaves` (path inside the file -> integers, a text or texts) as a file of this kind.
+
+    The file appears under `path` complete, or not at all. Raises FileError if it cannot be written.
+    """
+    try:
+        # the latest format has checksums on its own structures; without them a flipped bit can crash HDF5
+        with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+            _fill(file, kind, leaves)
+    except OSError as error:
+        raise FileError(
+            f"{path}: cannot be written ({error}): check the folder and its free space"
+        ) from error
+
+
+def read(path: str | Path, kind: str) -> dict[str, Leaf]:
+    """The leaves of a file of this kind.
+
+    Raises FileError if the file is missing, no HDF5, of another kind or version, truncated or changed.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _checked(file, path, kind)
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: no such file: check the path") from error
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise FileError(f"{path}: truncated, damaged or no HDF5 file ({error}): write it again") from error
+
+
+def _fill(file: h5py.File, kind: str, leaves: Mapping[str, Leaf]) -> None:
+    for name, leaf in leaves.items():
+        if isinstance(leaf, np.ndarray):
+            packing = {"compression": "gzip", "shuffle": True} if leaf.size > 64 else {}
+            dataset = file.create_dataset(name, data=leaf, **packing)
+        else:
+            texts = leaf.encode() if isinstance(leaf, str) else [text.encode() for text in leaf]
+            dataset = file.create_dataset(name, data=np.array(texts, dtype=np.bytes_))
+        dataset.attrs["sha256"] = np.bytes_(_digest(name, leaf))
+    file.attrs["format"] = np.bytes_(FORMAT)
+    file.attrs["kind"] = np.bytes_(kind)
+    file.attrs["version"] = VERSION
+    file.attrs["sha256"] = np.bytes_(_digest_all(leaves))
+
+
+def _checked(file: h5py.File, path: str | Path, kind: str) -> dict[str, Leaf]:
+    if file.attrs.get("format") != FORMAT.encode():
+        raise FileError(f"{path}: an HDF5 file of another program: give a {kind} written by hardware")
+    if file.attrs["kind"] != kind.encode():
+        raise FileError(f"{path}: holds a {file.attrs['kind'].decode()}: give a {kind}")
+    if file.attrs["version"] != VERSION:
+        raise FileError(
+            f"{path}: version {file.attrs['version']}: this code reads version {VERSION}, write it again"
+        )
+    datasets: dict[str, h5py.Dataset] = {}
+    file.visititems(
+        lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None
+    )
+    leaves: dict[str, Leaf] = {}
+    for name, dataset in datasets.items():
+        try:
+            leaf = _leaf(dataset)
+            intact = dataset.attrs["sha256"] == _digest(name, leaf).encode()
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+            raise FileError(
+                f"{path}: dataset {name!r} cannot be read ({error}): write the file again"
+            ) from error
+        if not intact:
+            raise FileError(
+                f"{path}: dataset {name!r} was changed after it was written: write the file again"
+            )
+        leaves[name] = leaf
+    if file.attrs["sha256"] != _digest_all(leaves).encode():
+        raise FileError(f"{path}: datasets were added or removed after it was written: write the file again")
+    return leaves
+
+
+def _leaf(dataset: h5py.Dataset) -> Leaf:
+    values = np.asarray(dataset[()])
+    if values.dtype.kind != "S":
+        return values
+    return (
+        str(values.item().decode()) if values.ndim == 0 else tuple(text.decode() for text in values.tolist())
+    )
+
+
+def _digest(name: str, leaf: Leaf) -> str:
+    if isinstance(leaf, np.ndarray):
+        kind, content = f"{leaf.dtype.str}{leaf.shape}", leaf.tobytes()
+    else:
+        texts = (leaf,) if isinstance(leaf, str) else leaf
+        encoded = [text.encode() for text in texts]
+        kind = f"{type(leaf).__name__}{[len(text) for text in encoded]}"
+        content = b"".join(encoded)
+    return hashlib.sha256(f"{name}\0{kind}\0".encode() + content).hexdigest()
+
+
+def _digest_all(leaves: Mapping[str, Leaf]) -> str:
+    return hashlib.sha256(
+        "".join(_digest(name, leaves[name]) for name in sorted(leaves)).encode()
+    ).hexdigest()
