@@ -1,0 +1,350 @@
+"""The command line `spmn`: each command is a thin layer over functions that Python users call themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hardware.errors import HardwareError
+from spmn.errors import DataError, SettingsError, SpmnError
+
+app = typer.Typer(
+    help="A spiking memory network: train it, look into it, run it as integers on a chip emulator.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+train_app = typer.Typer(help="Train a network.", no_args_is_help=True)
+data_app = typer.Typer(help="Write data files.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data")
+console = Console()
+
+Tasks = Annotated[str, typer.Option(help="bAbI tasks, such as 1,2,15 or 1-3.")]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", help="Folder of official bAbI files, such as en-10k.")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
+ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program file, .h5.")]
+
+
+@train_app.command("babi")
+def train_babi(
+    tasks: Tasks = "1",
+    data: DataFolder = None,
+    preset: Annotated[str, typer.Option(help="Settings to start from; a wrong name lists them.")] = "default",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training stories.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and generated stories.")] = 0,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where torch computes.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; a stopped run in it goes on.")] = None,
+) -> None:
+    """Train on bAbI question answering; the same command goes on after an interruption."""
+    import torch
+
+    from spmn import plots, settings, training
+    from spmn.data import Source
+    from spmn.datasets.babi import parse_tasks
+
+    chosen = settings.preset(preset)
+    changes = {"seed": seed, **({} if epochs is None else {"epochs": epochs})}
+    chosen = dataclasses.replace(chosen, training=dataclasses.replace(chosen.training, **changes))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(
+            "--device cuda, but torch sees no CUDA device; use --device cpu (spmn doctor tells more)"
+        )
+    wanted = parse_tasks(tasks)
+    folder = out or Path("runs") / f"babi-{tasks.replace(',', '_')}-{preset}-seed{seed}"
+    source = Source(
+        wanted,
+        None if data is None else str(data.absolute()),
+        chosen.training.stories,
+        seed,
+        chosen.training.validation,
+    )
+    run = training.start(folder, source, chosen)
+    console.print(
+        f"run {folder}: tasks {tasks}, {_origin(source)}, preset {preset}, seed {seed}, device {device}"
+    )
+    if not run.metrics:
+        console.print("the first step compiles the CPU kernels, once per machine")
+    try:
+        with _progress() as bar:
+            shown = bar.add_task("", total=1.0)
+
+            def report(kind: str, values: dict[str, Any]) -> None:
+                if kind == "batch":
+                    bar.update(
+                        shown,
+                        completed=values["done"],
+                        description=f"epoch {values['epoch'] + 1}/{run.training.epochs} "
+                        f"loss {values['loss']:.3f} accuracy {values['accuracy']:.1%} "
+                        f"spike rate {values['encoder_rate']:.2f}",
+                    )
+                else:
+                    bar.console.print(_epoch_line(values))
+
+            training.train(run, device, threads, report)
+            bar.update(shown, completed=1.0)
+    finally:
+        if run.metrics:
+            plots.learning_curves(run.metrics, run.folder / "curves.png", str(folder))
+    best = min(run.metrics, key=lambda line: line["error"])
+    console.print(
+        f"best epoch {best['epoch']}: validation error {best['error']:.2%}; next: spmn evaluate {folder}"
+    )
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    data: DataFolder = None,
+    split: Annotated[Literal["valid", "test"], typer.Option(help="Stories to ask about.")] = "valid",
+    runner: Annotated[Literal["torch", "emulator"], typer.Option(help="What runs the network.")] = "torch",
+    limit: Annotated[int | None, typer.Option(help="Questions per task, in whole stories.", min=1)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Error per task, spike rates, and agreement with torch."""
+    from spmn.report import evaluate as score
+
+    report = score(run, None if data is None else str(data), split, runner, limit)
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=1))
+        return
+    table = Table(title=f"{run}: {split} stories, runner: {report.runner}")
+    for column in ("task", "questions", "error", "error of torch"):
+        table.add_column(column, justify="right")
+    for task, error in report.errors.items():
+        table.add_row(
+            str(task), str(report.questions[task]), f"{error:.2%}", f"{report.torch_errors[task]:.2%}"
+        )
+    table.add_row(
+        "mean",
+        str(sum(report.questions.values())),
+        f"{report.mean:.2%}",
+        f"{report.torch_mean:.2%}",
+        style="bold",
+    )
+    console.print(table)
+    console.print(f"agreement with torch: {report.agreement:.2%}")
+    if report.cost:
+        console.print(
+            "per question: " + ", ".join(f"{v:,.0f} {n.replace('_', ' ')}" for n, v in report.cost.items())
+        )
+    console.print(
+        "recall (torch, practice questions): content {content:.1%} (chance {content_chance:.1%}), "
+        "median age error {age:.2f} events (chance {age_chance:.2f})".format(**report.clues)
+    )
+    rates = Table(title=f"spikes per neuron and step, runner: {report.runner}")
+    rates.add_column("population")
+    rates.add_column("rate", justify="right")
+    for name, rate in report.rates.items():
+        rates.add_row(name, f"{rate:.4f}")
+    console.print(rates)
+
+
+@app.command()
+def export(
+    run: RunFolder, out: Annotated[Path, typer.Option(help="Program file to write.")] = Path("program.h5")
+) -> None:
+    """Write the trained network as an integer program for the chip (HDF5)."""
+    from hardware.files import save
+    from spmn.export import export as to_program
+    from spmn.runs import open_run
+
+    opened = open_run(run)
+    program = to_program(opened.trained(), attributes={"tasks": str(opened.source.tasks), "run": run.name})
+    save(program, out)
+    console.print(f"wrote {out}: {_summary(program)}; next: spmn info {out}")
+
+
+@app.command()
+def info(program: ProgramFile) -> None:
+    """Show what a program file contains."""
+    from hardware.files import load
+
+    loaded = load(program)
+    console.print(f"{program}: {_summary(loaded)}")
+    for name, value in sorted(loaded.attributes.items()):
+        console.print(f"  {name}: {value}")
+    if loaded.schedule:
+        console.print(f"  {loaded.schedule.window} steps per event, {loaded.schedule.drain} after the last")
+    populations = Table("population", "kind", "neurons", "vth", "dv", "reset every")
+    for p in loaded.populations:
+        populations.add_row(p.name, p.kind, str(p.size), str(p.vth), str(p.dv), str(p.reset_interval or "-"))
+    plastic = Table("plastic projection", "pre x post", "rule", "graded", "seed")
+    for q in loaded.plastic:
+        plastic.add_row(
+            q.name, f"{q.weights.shape[1]} x {q.weights.shape[0]}", q.rule.dw, q.graded, str(q.seed)
+        )
+    console.print(populations, plastic)
+
+
+@app.command()
+def ask(run: RunFolder) -> None:
+    """Type sentences and questions; see the answer, what was recalled, and from which sentence."""
+    from spmn.dialogue import Dialogue
+    from spmn.runs import open_run
+
+    dialogue = Dialogue(open_run(run).trained())
+    words = " ".join(dialogue.network.vocabulary.words[2:])
+    console.print(
+        f"words: {words}\na line with ? asks, 'forget' empties the memory, an empty line ends; runner: torch"
+    )
+    while line := console.input("> ").strip():
+        if line == "forget":
+            dialogue = Dialogue(dialogue.network)
+            continue
+        try:
+            found = dialogue.say(line)
+        except SpmnError as problem:
+            console.print(f"[red]{problem}[/red]")
+            continue
+        if found is None:
+            continue
+        console.print(f"[bold]{found.answer}[/bold] ({found.probability:.0%})")
+        for number, weight in sorted(found.influence.items(), key=lambda item: -abs(item[1]))[:3]:
+            console.print(f"  {weight:+.1f} log-odds from: {number + 1} {dialogue.lines[number]}")
+        for level, clue in enumerate(found.recalls, 1):
+            console.print(
+                f"  level {level}: {clue.word!r} of line {clue.event + 1:.0f}, {clue.confidence:.0%} sure"
+            )
+
+
+@app.command()
+def plot(
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="Folder of a training run.")] = None,
+    story: Annotated[int, typer.Option(help="Number of a validation story, from 0.", min=0)] = 0,
+    data: DataFolder = None,
+    stdp: Annotated[bool, typer.Option("--stdp", help="Draw the STDP window of every rule.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
+) -> None:
+    """Draw spikes, memory and recall of a story, or the STDP windows, as PNG."""
+    from spmn import plots
+    from spmn.report import stories_of
+    from spmn.runs import open_run
+
+    if stdp:
+        console.print(f"wrote {plots.stdp((out or run or Path('.')) / 'stdp.png')}")
+    if run is None:
+        if not stdp:
+            raise SettingsError("name a RUN to plot a story of, or use --stdp")
+        return
+    if stdp and story == 0:
+        return
+    opened = open_run(run)
+    stories = stories_of(opened, None if data is None else str(data), "valid")
+    if story >= len(stories):
+        raise SettingsError(f"--story {story}: there are {len(stories)} validation stories, from 0")
+    network, folder = opened.trained(), out or run / f"story{story}"
+    for name in ("raster", "memory", "recall"):
+        console.print(f"wrote {getattr(plots, name)(network, stories[story], folder / f'{name}.png')}")
+
+
+@app.command()
+def doctor() -> None:
+    """What is installed, which runners and devices can be used, and how to get what is missing."""
+    from spmn.doctor import examine
+
+    table = Table("what", "usable", "detail")
+    for finding in examine():
+        table.add_row(finding.name, "yes" if finding.usable else "no", finding.detail)
+    console.print(table)
+
+
+@data_app.command("babi")
+def data_babi(
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    tasks: Tasks = "1",
+    seed: Annotated[int, typer.Option(help="Same seed, same files.", min=0)] = 0,
+    train: Annotated[int, typer.Option(help="Training questions per task.", min=1)] = 10_000,
+    test: Annotated[
+        int, typer.Option(help="Test questions per task, of stories not in training.", min=1)
+    ] = 1000,
+) -> None:
+    """Write generated stories in the official format, under the official file names."""
+    from spmn.data import Source
+    from spmn.datasets.babi import TASKS, parse_tasks, write
+    from spmn.datasets.generator import generate
+
+    for task in parse_tasks(tasks):
+        stories = {
+            "train": generate(task, train, seed),
+            "test": Source((task,), questions=train, seed=seed).test(test),
+        }
+        for split, chosen in stories.items():
+            path = out / f"qa{task}_{TASKS[task]}_{split}.txt"
+            try:
+                out.mkdir(parents=True, exist_ok=True)
+            except OSError as problem:
+                raise DataError(
+                    f"cannot create {str(out)!r}: {problem.strerror}; name a writable folder"
+                ) from None
+            write(path, chosen)
+            console.print(f"wrote {path}: {sum(len(s.questions) for s in chosen)} questions")
+
+
+def main() -> None:
+    """Entry point: every error of ours is one line on standard error and exit code 1."""
+    from spmn.training import Stopped
+
+    try:
+        app()
+    except (SpmnError, HardwareError) as problem:
+        _fail(str(problem), 1)
+    except Stopped as stopped:
+        _fail(str(stopped), 130)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing half-written is left", 130)
+    except OSError as problem:
+        _fail(f"{problem.strerror or problem}: {problem.filename or ''}; check the disk and the path", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"spmn: {message}", markup=False, highlight=False)
+    sys.exit(code)
+
+
+def _origin(source: Any) -> str:
+    return f"data {source.folder}" if source.folder else f"{source.questions} generated questions per task"
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _epoch_line(values: dict[str, Any]) -> str:
+    errors = ", ".join(f"task {task} {error:.2%}" for task, error in values["errors"].items())
+    return (
+        f"epoch {values['epoch']}: loss {values['loss']:.3f}, validation error {errors}; "
+        f"content {values['content']:.0%}, age error {values['age_error']:.1f} events; "
+        f"{values['seconds']:.0f} s"
+    )
+
+
+def _summary(program: Any) -> str:
+    neurons = sum(p.size for p in program.populations)
+    fixed = sum(int((p.weights != 0).sum()) for p in program.projections)
+    plastic = sum(p.weights.size for p in program.plastic)
+    return (
+        f"{neurons:,} neurons in {len(program.populations)} populations, {fixed:,} fixed synapses in "
+        f"{len(program.projections)} projections, {plastic:,} plastic synapses in {len(program.plastic)}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Which stories a run trains on, is validated on and is tested on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from spmn.datasets.babi import Story, load, split_by_story, without
+from spmn.datasets.generator import generate
+from spmn.errors import DataError
+
+TEST_SEED = 1_000_003
+"""Added to the seed of the training stories: no training run uses it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where stories come from: official files in a folder, or the built-in generator."""
+
+    tasks: tuple[int, ...]
+    folder: str | None = None  # of official files; None: generated
+    questions: int = 10_000  # generated per task
+    seed: int = 0  # of the generator and of the cut into training and validation data
+    validation: float = 0.1  # share of the distinct stories
+
+    def split(self) -> tuple[list[Story], list[Story]]:
+        """(training, validation) stories; no distinct story is on both sides.
+
+        Raises DataError where files are missing or break the format.
+        """
+        training, validation = split_by_story(self._train(), self.validation, self.seed)
+        if not training or not validation:
+            raise DataError(
+                f"{len(training)} training and {len(validation)} validation stories are left of tasks "
+                f"{list(self.tasks)}; both are needed: use more stories or another validation share"
+            )
+        return training, validation
+
+    def test(self, questions: int = 1000, folder: str | None = None) -> list[Story]:
+        """Test stories: the official `*_test.txt` files of `folder`, whole and unfiltered; without a folder,
+        generated stories of another seed, each different from every training and validation story."""
+        if folder is not None:
+            return load(folder, self.tasks, "test")
+        stories: list[Story] = []
+        for task in self.tasks:
+            seen = {story.key for story in self._train() if story.task == task}
+            fresh: list[Story] = []
+            wanted, seed = questions, self.seed + TEST_SEED
+            while sum(len(story.questions) for story in fresh) < questions:
+                fresh = without(generate(task, wanted, seed), seen)
+                wanted *= 2
+                if wanted > 64 * questions:
+                    raise DataError(f"task {task} has too few stories for {questions} unseen test questions")
+            stories += limited(fresh, questions)
+        return stories
+
+    def _train(self) -> list[Story]:
+        if self.folder is not None:
+            return load(self.folder, self.tasks, "train")
+        return [story for task in self.tasks for story in generate(task, self.questions, self.seed)]
+
+
+def limited(stories: Iterable[Story], questions: int | None) -> list[Story]:
+    """Whole stories from the start, of each task until it has `questions` questions (all if None)."""
+    kept, asked = [], dict[int, int]()
+    for story in stories:
+        if questions is None or asked.get(story.task, 0) < questions:
+            asked[story.task] = asked.get(story.task, 0) + len(story.questions)
+            kept.append(story)
+    return kept
+
+
+def digest(stories: Iterable[Story]) -> str:
+    """A fingerprint of stories and their order."""
+    total = hashlib.sha256()
+    for story in stories:
+        total.update(f"{story.task}\n{story.key}\n".encode())
+    return total.hexdigest()

@@ -1,0 +1,298 @@
+"""A trained network as a chip program: folded, quantised, scheduled.
+
+Every event takes a window of 2 T steps. Level d runs L = 3 steps behind level d - 1, the time from its LIF
+neurons through relay and plastic synapses to its recall, so events overlap in the pipeline. With
+o = 3 (d - 1), in steps from the start of an event:
+
+    0 .. T-1            words and kind of the event arrive on the input axons
+    1 .. T              encoder spikes z
+    o+2 .. o+T+1        k, q, a, u, r: see z and the recall of the levels below, each delayed to meet
+    o+3 .. o+T+2        relays pass read keys on with payload 1; latches collect k, a, u, r
+    o+4 .. o+T+3        recall y, driven by the plastic synapses
+    o+T+3               gate latches that saw a spike fire, if the event is a statement
+    o+T+4               so open the key and association latches; recall neurons are reset
+    o+T+5               relays pass written keys on with payload p, recall neurons are taught: M learns
+
+The decoder runs as if it were level depth + 1. Reading sets x1 = round(1/2) = 0 and so teaches nothing. What
+recall neurons fire at o+T+5 and o+T+6 reaches the next level outside its window, where the "quiet" line
+inhibits it. No neuron but Loihi's own is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hardware import program as chip
+from hardware.errors import ProgramError, RuleError
+from hardware.program import (
+    ClockLine,
+    Host,
+    InputAxons,
+    PlasticProjection,
+    Population,
+    Probe,
+    Program,
+    Projection,
+)
+from hardware.rules import ChipRule, lower
+from spmn.errors import ExportError
+from spmn.events import CLOCK
+from spmn.network import DIGIT, SPMN, Level, clock_lines
+
+LAG = 3
+"""Steps by which a level runs behind the one below."""
+W_MAX = 254
+"""Chip weight that stands for M = 1."""
+FINEST = 2000
+"""Largest threshold: finer weights would not fit the 16-bit accumulator of a neuron with many inputs."""
+LATCH = 252
+"""Threshold of a latch: T spikes do not reach it, nor does the opening alone, but both together do."""
+READOUT_SCALE = 2**16
+LONGEST_TAU = 65535
+"""x1 must not decay to nothing before the rule sees it; the chip knows no trace without decay."""
+
+Array = npt.NDArray[np.int64]
+Sources = Mapping[str, Tensor]
+
+
+@torch.no_grad()
+def export(network: SPMN, payload: int = 16, attributes: Mapping[str, str] | None = None) -> Program:
+    """The network as a program of chip integers.
+
+    payload: what a written key sends; x1 = payload / 2. More resolves the learning rates better, but
+    payload * (weights under one key pattern) must stay below 2^15.
+
+    Raises ExportError where the network's rule or sizes cannot be expressed.
+    """
+    steps, depth = network.settings.steps, network.settings.depth
+    if steps < 2:
+        raise ExportError(f"steps is {steps}; the write phase needs a window of at least 2 steps: retrain")
+    try:
+        draft = Draft(steps, 2 * max(steps, 3))
+        encoder(draft, network)
+        for d, level in enumerate(network.levels):
+            memory_level(draft, network, d, level, payload)
+        sources = seen_by(network, network.decoder.folded())
+        add_driven(draft, "decoder", sources, network.decoder.bias, depth, network)
+        readout = chip.Readout(
+            name="answer",
+            populations=("decoder",),
+            first_step=LAG * depth + 2,
+            steps=steps,
+            weights=rounded(network.readout.weight * READOUT_SCALE),
+            bias=rounded(network.readout.bias * READOUT_SCALE * steps),
+            answers=network.vocabulary.answers,
+        )
+        return draft.program(network, readout, attributes or {})
+    except (ProgramError, RuleError) as problem:
+        raise ExportError(f"this network does not fit the chip: {problem}") from None
+
+
+@dataclass
+class Draft:
+    """Parts of a program as they are collected."""
+
+    steps: int  # T
+    window: int
+    inputs: dict[str, int] = field(default_factory=dict)
+    populations: list[Population] = field(default_factory=list)
+    projections: list[Projection] = field(default_factory=list)
+    plastic: list[PlasticProjection] = field(default_factory=list)
+
+    def population(self, name: str, size: int, vth: int, dv: int, first: int, halves: int = 1) -> None:
+        """LIF neurons, cleared before their input of step `first` of each window (or half window)."""
+        interval = self.window // halves
+        offset = (first + 1) % interval  # the chip counts steps from 1
+        self.populations.append(
+            Population(name, size, vth=vth, dv=dv, reset_interval=interval, reset_offset=offset)
+        )
+
+    def connect(self, source: str, target: str, weights: Array, delay: int = 0, exp: int = 0) -> None:
+        """A projection; of one sign where its weights are, for then all their bits count."""
+        mode: chip.SignMode = "mixed"
+        if (weights >= 0).all():
+            mode = "excitatory"
+        elif (weights <= 0).all():
+            mode = "inhibitory"
+        name = f"{source}.to.{target}"
+        self.projections.append(
+            Projection(name, source, target, weights, weight_exp=exp, sign_mode=mode, delays=delay)
+        )
+
+    def program(self, network: SPMN, readout: chip.Readout, attributes: Mapping[str, str]) -> Program:
+        window, steps = self.window, self.steps
+        spoken, active = tuple(range(steps)), tuple(range(1, steps + 1))
+        vocabulary = network.vocabulary
+        lines = (
+            ClockLine("statement", spoken, on="statement"),
+            ClockLine("question", spoken, on="question"),
+            ClockLine("bias", active),
+            ClockLine("quiet", tuple(range(steps + 1, window + 1))),
+            ClockLine("write", (steps + 2,), on="statement"),
+        )
+        host = Host(
+            vocabulary=vocabulary.words,
+            tokens=chip.TokenAxons("words", vocabulary.length, spoken),
+            time=chip.TimeAxons("clock", clock_lines(torch.arange(CLOCK)).numpy(), active),
+            readouts=(readout,),
+        )
+        drain = max(0, readout.first_step + steps - window)
+        return Program(
+            name="spmn",
+            inputs=tuple(InputAxons(name, size) for name, size in self.inputs.items()),
+            populations=tuple(self.populations),
+            projections=tuple(self.projections),
+            plastic=tuple(self.plastic),
+            probes=tuple(Probe(name) for name in readout.populations),
+            schedule=chip.Schedule(window, drain, lines),
+            host=host,
+            attributes=attributes,
+        )
+
+
+def encoder(draft: Draft, network: SPMN) -> None:
+    """Words, by position, and the kind of the event drive the encoder for T steps."""
+    part = network.encoder
+    pairs = torch.einsum("we,pe->pwe", part.word.weight, part.position) * network.vocabulary.length**-0.5
+    folded = part.projection.folded()
+    kinds = folded @ part.kind.T + part.projection.bias[:, None]
+    draft.inputs = {"words": pairs[..., 0].numel(), "statement": 1, "question": 1}
+    draft.inputs |= {"clock": 2 * DIGIT, "bias": 1, "quiet": 1, "write": 1}
+    parts = {"words": folded @ pairs.flatten(0, 1).T, "statement": kinds[:, :1], "question": kinds[:, 1:]}
+    vth, quantised = quantise(parts)
+    draft.population("encoder", len(folded), vth, chip_decay(network), first=1)
+    for source, (weights, exp) in quantised.items():
+        draft.connect(source, "encoder", weights, exp=exp)
+
+
+def seen_by(network: SPMN, folded: Tensor) -> dict[str, Tensor]:
+    """Columns of a projection by the population they come from: encoder, then recall heads by level."""
+    settings = network.settings
+    names, sizes = ["encoder"], [settings.encoder]
+    for d in range((folded.shape[1] - settings.encoder) // settings.recall):
+        names += [f"level{d + 1}.recall.{h}" for h in range(settings.heads)]
+        sizes += [settings.values] * settings.heads
+    return dict(zip(names, torch.split(folded, sizes, 1), strict=True))
+
+
+def add_driven(draft: Draft, name: str, sources: Sources, bias: Tensor, d: int, network: SPMN) -> None:
+    """LIF neurons of level d (from 0): driven by what it sees in its window, inhibited outside."""
+    offset = LAG * d
+    vth, quantised = quantise({**sources, "bias": bias[:, None]})
+    draft.population(name, len(bias), vth, chip_decay(network), first=offset + 2)
+    for source, (weights, exp) in quantised.items():
+        below = int(source.split(".")[0].removeprefix("level")) if source.startswith("level") else None
+        delay = offset if below is None else LAG * (d - below)
+        draft.connect(source, name, weights, delay=delay, exp=exp)
+    if d > 0:
+        draft.connect("quiet", name, np.full((len(bias), 1), -255), delay=offset, exp=6)
+
+
+def memory_level(draft: Draft, network: SPMN, d: int, level: Level, payload: int) -> None:
+    """Keys, association, gates, latches, relays, plastic synapses and recall of level d (from 0)."""
+    s, offset, name = network.settings, LAG * d, f"level{d + 1}"
+    roles = ("write_key", "read_key", "association", "update", "reset")
+    rows = torch.split(level.drive.folded(), level.sizes)
+    biases = torch.split(level.drive.bias, level.sizes)
+    for role, weights, bias in zip(roles, rows, biases, strict=True):
+        sources = seen_by(network, weights)
+        if role == "association":
+            sources["clock"] = torch.zeros(len(bias), 2 * DIGIT)
+            sources["clock"][-s.values :] = level.clock
+        add_driven(draft, f"{name}.{role}", sources, bias, d, network)
+
+    spike = LATCH // s.steps
+    opening = LATCH - spike + 1
+    for role, size in zip(roles, level.sizes, strict=True):
+        if role != "read_key":
+            draft.population(f"{name}.{role}.latch", size, LATCH, dv=0, first=offset + 3)
+            draft.connect(f"{name}.{role}", f"{name}.{role}.latch", spike * np.eye(size, dtype=np.int64))
+    for gate, opened, per_head in (("reset", "write_key", s.keys), ("update", "association", s.values)):
+        draft.connect("write", f"{name}.{gate}.latch", np.full((s.heads, 1), opening), delay=offset)
+        opens = opening * np.kron(np.eye(s.heads, dtype=np.int64), np.ones((per_head, 1), np.int64))
+        draft.connect(f"{name}.{gate}.latch", f"{name}.{opened}.latch", opens)
+
+    vth, rule = recall_threshold(level), chip_rule(level, payload)
+    teacher = max(0, math.ceil(math.log2((vth + 1) / 255)))
+    _, recall_bias = quantise({str(h): bias[:, None] for h, bias in enumerate(level.memory.bias)}, vth)
+    for h in range(s.heads):
+        relay, recall = f"{name}.relay.{h}", f"{name}.recall.{h}"
+        draft.populations.append(Population(relay, s.keys, kind="relay"))
+        draft.connect(f"{name}.read_key", relay, one_head(s.keys, s.heads, h))
+        draft.connect(f"{name}.write_key.latch", relay, payload * one_head(s.keys, s.heads, h))
+
+        draft.population(recall, s.values, vth, chip_decay(network), first=offset + 4, halves=2)
+        empty = np.zeros((s.values, s.keys), np.int64)
+        seed = 16 * (d * s.heads + h)
+        draft.plastic.append(
+            PlasticProjection(f"{name}.memory.{h}", relay, recall, empty, rule, seed, graded="overwrite")
+        )
+        taught = 255 * one_head(s.values, s.heads, h)
+        draft.connect(f"{name}.association.latch", recall, taught, exp=teacher)
+        bias, exp = recall_bias[str(h)]
+        draft.connect("bias", recall, bias, delay=offset + 2, exp=exp)
+
+
+def one_head(size: int, heads: int, h: int) -> Array:
+    """[size, heads * size]: neurons of head h, one to one."""
+    chosen = np.zeros((size, heads * size), np.int64)
+    chosen[:, h * size : (h + 1) * size] = np.eye(size)
+    return chosen
+
+
+def recall_threshold(level: Level) -> int:
+    """Threshold of recall neurons in units of the plastic weight: W_MAX 0.15 K / gain."""
+    gain = float(level.memory.gain)
+    if gain <= 0:
+        raise ExportError(f"a recall gain is {gain:.3g}; only excitatory recall can be deployed: retrain")
+    return round(W_MAX * 0.15 * level.memory.keys / gain)
+
+
+def chip_rule(level: Level, payload: int) -> ChipRule:
+    """The level's rule with its trained rates in chip integers."""
+    rule = level.memory.rule
+    if rule.resolution != "event":
+        raise ExportError(
+            f"the rule {rule.name!r} learns in every step, so on the chip reading would teach it; "
+            "train with --preset default to deploy, or evaluate with --runner torch"
+        )
+    rates = {name: float(rate) for name, rate in level.memory.rates().items()}
+    return lower(rule, rates, x1_level=payload // 2, x1_tau=LONGEST_TAU, w_max=W_MAX)
+
+
+def chip_decay(network: SPMN) -> int:
+    """Membrane leak in 4096ths."""
+    return round(4096 * network.settings.dv)
+
+
+def quantise(parts: Sources, vth: int | None = None) -> tuple[int, dict[str, tuple[Array, int]]]:
+    """One threshold for a population, and the 8-bit weights and exponents of each of its inputs.
+
+    Weights are even integers of -256..254, times 2^exponent, for vth * w in float. The threshold, if not
+    given, is chosen so that the projection with the smallest weights uses all bits without an exponent;
+    exponents are never negative, for the chip would then round sums.
+    """
+    largest = {name: float(weights.abs().max()) for name, weights in parts.items()}
+    if not all(math.isfinite(value) for value in largest.values()):
+        raise ExportError("the network has weights that are not finite; retrain with a lower learning rate")
+    if vth is None:
+        smallest = min((value for value in largest.values() if value > 0), default=1.0)
+        vth = max(1, round(min(W_MAX / smallest, FINEST)))
+    quantised = {}
+    for name, weights in parts.items():
+        exp = max(0, math.ceil(math.log2(max(largest[name] * vth, 1) / W_MAX)))
+        even = 2 * torch.round(weights * vth / 2**exp / 2)
+        quantised[name] = (rounded(even.clamp(-256, W_MAX)), exp)
+    return vth, quantised
+
+
+def rounded(values: Tensor) -> Array:
+    """Nearest integers."""
+    return values.detach().cpu().double().round().numpy().astype(np.int64)

@@ -1,0 +1,206 @@
+"""SPMN, the spiking Stimulus-Perception Memory Network: the whole forward pass, top to bottom.
+
+    event --encoder--> z --level 1--> y_1 --level 2--> y_2 ... --decoder--> answer
+                            M_1            M_2                 --clues----> what was recalled, and from when
+
+Stimulus, gates a, u, r, memory M, recall and clues follow SPMN 0.0.1 and 0.0.2 (MaShuo-dzu/SPMN, 2025),
+after EntNet (arXiv 1612.03969) and Memory Networks (arXiv 1410.3916). All neurons are LIF, as the chip has.
+
+Shapes: B stories, N events, T steps of an event's window, H heads, K keys, V values.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spmn.events import BLANK, CLOCK, QUESTION, STATEMENT, Events, Vocabulary
+from spmn.neurons import Projection, lif
+from spmn.plasticity import PlasticMemory, rule_named
+from spmn.settings import Network
+
+DIGIT = 16
+"""The clock is read as two base-16 digits, one line per value of each: 32 lines, 256 events."""
+
+
+class LevelSpikes(NamedTuple):
+    """Spikes of one memory level, all [T, B, N, n] of 0 and 1."""
+
+    write_key: Tensor  # k, n = H K
+    read_key: Tensor  # q, n = H K
+    association: Tensor  # a, n = H V
+    update: Tensor  # u, n = H: lets the association through to be stored
+    reset: Tensor  # r, n = H: lets the write key through, so that anything is learnt at all
+    recall: Tensor  # y, n = H V
+
+
+class Activity(NamedTuple):
+    """All spikes of a run, and the memory after it."""
+
+    encoder: Tensor  # z, [T, B, N, encoder]
+    levels: tuple[LevelSpikes, ...]
+    memory: Tensor  # M, [depth, B, H, K, V]
+
+
+class Clues(NamedTuple):
+    """What each level recalled at some events (rows); depth = recall_num of the paper."""
+
+    content: Tensor  # [rows, depth, words], logits of the recalled word
+    digits: Tensor  # [rows, depth, 2, 16], logits of the two clock digits of the recalled event
+    confidence: Tensor  # [rows, depth], logit that the content is right
+
+    def time(self) -> Tensor:
+        """Time clue [rows, depth, 2]: position (event number, expected) and confidence in 0..1."""
+        values = torch.arange(DIGIT, dtype=self.digits.dtype, device=self.digits.device)
+        high, low = (self.digits.softmax(-1) @ values).unbind(-1)
+        return torch.stack((DIGIT * high + low, torch.sigmoid(self.confidence)), -1)
+
+
+class Encoder(nn.Module):
+    """A sentence becomes a constant current into LIF neurons for the T steps of its window.
+
+        x = sum_p word[w_p] * position[p] / sqrt(length) + kind;   z = LIF(W x + b)
+
+    All before the neurons is linear in (position, word) pairs, so the chip gets one input axon per pair.
+    """
+
+    def __init__(self, settings: Network, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.word = nn.Embedding(len(vocabulary.words), settings.embedding, padding_idx=0)
+        self.position = nn.Parameter(1 + 0.3 * torch.randn(vocabulary.length, settings.embedding))
+        self.kind = nn.Parameter(torch.randn(2, settings.embedding))  # statement, question
+        ones = torch.ones(settings.encoder)
+        self.projection = Projection(settings.embedding, ones, torch.zeros(settings.encoder))
+
+    def forward(self, words: Tensor, asks: Tensor) -> Tensor:
+        """words: [B, N, length] ids; asks: [B, N] bool; returns constant currents [B, N, encoder]."""
+        x = torch.einsum("bnpe,pe->bne", self.word(words), self.position) * words.shape[-1] ** -0.5
+        current: Tensor = self.projection(x + self.kind[asks.long()])
+        return current
+
+
+class Level(nn.Module):
+    """One level of depth: gates and keys from what is seen, recall from the plastic memory M."""
+
+    def __init__(self, settings: Network, inputs: int) -> None:
+        super().__init__()
+        self.settings = settings
+        key, value, heads = settings.width, settings.recall, settings.heads
+        self.sizes = [key, key, value, heads, heads]  # k, q, a, u, r
+        gains = [torch.full((n,), g) for n, g in zip(self.sizes, (1.0, 1.0, 2.0, 2.0, 2.0), strict=True)]
+        biases = [torch.full((n,), b) for n, b in zip(self.sizes, (-0.3, -0.3, 0.0, 1.0, 1.0), strict=True)]
+        self.drive = Projection(inputs, torch.cat(gains), torch.cat(biases))
+        self.clock = nn.Parameter(1.5 * torch.eye(settings.values, 2 * DIGIT))  # into the last head's a
+        self.memory = PlasticMemory(rule_named(settings.rule), heads, settings.keys, settings.values)
+
+    def forward(
+        self, seen: Tensor, clock: Tensor, writes: Tensor, memory: Tensor
+    ) -> tuple[LevelSpikes, Tensor]:
+        """seen: spikes [T, B, N, inputs]; clock: [B, N, 32] lines; writes: [B, N]; memory: [B, H, K, V]."""
+        s = self.settings
+        k, q, a, u, r = torch.split(self.drive(seen), self.sizes, -1)
+        a = torch.cat((a[..., : -s.values], a[..., -s.values :] + clock @ self.clock.T), -1)
+        spikes = lif(torch.cat((k, q, a, u, r), -1), s.dv, s.slope)
+        k, q, a, u, r = torch.split(spikes, self.sizes, -1)
+
+        def by_head(x: Tensor) -> Tensor:
+            return x.view(*x.shape[:-1], s.heads, -1)
+
+        gates = u.amax(0), r.amax(0)
+        currents, memory = self.memory(by_head(q), by_head(k), by_head(a), *gates, writes, memory)
+        y = lif(currents.flatten(-2), s.dv, s.slope)
+        return LevelSpikes(k, q, a, u, r, y), memory
+
+
+class Clue(nn.Module):
+    """Reads one level's recall: which word, from when, and how sure (SPMN's content and time clue)."""
+
+    def __init__(self, inputs: int, words: int) -> None:
+        super().__init__()
+        self.content = nn.Linear(inputs, words)
+        self.digits = nn.Linear(inputs, 2 * DIGIT)
+        self.confidence = nn.Linear(inputs, 1)
+
+    def forward(self, recalled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """recalled: mean recall spikes [rows, H V]."""
+        digits = self.digits(recalled).view(-1, 2, DIGIT)
+        return self.content(recalled), digits, self.confidence(recalled)[:, 0]
+
+
+class SPMN(nn.Module):
+    """The spiking memory network.
+
+    Raises SettingsError for a rule that does not exist. The memory is state: it comes in and goes out.
+    """
+
+    def __init__(self, settings: Network, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.settings, self.vocabulary = settings, vocabulary
+        self.encoder = Encoder(settings, vocabulary)
+        inputs = [settings.encoder + d * settings.recall for d in range(settings.depth + 1)]
+        self.level = nn.ModuleList(Level(settings, n) for n in inputs[:-1])
+        ones = torch.ones(settings.decoder)
+        self.decoder = Projection(inputs[-1], 2 * ones, torch.zeros(settings.decoder))
+        self.readout = nn.Linear(settings.decoder, len(vocabulary.answers))
+        self.clue = nn.ModuleList(Clue(settings.recall, len(vocabulary.words)) for _ in range(settings.depth))
+
+    @property
+    def levels(self) -> list[Level]:
+        """The memory levels, lowest first."""
+        return list(self.level)  # type: ignore[arg-type]
+
+    def start(self, batch: int) -> Tensor:
+        """Empty memories [depth, B, H, K, V]."""
+        return torch.stack([level.memory.start(batch) for level in self.levels])
+
+    def forward(self, events: Events, memory: Tensor | None = None) -> Activity:
+        """Run B stories of N events; statements are written into `memory` (empty if None), questions are not.
+
+        Level by level, not event by event: within a level only M depends on the events before.
+        """
+        s = self.settings
+        memory = self.start(len(events.words)) if memory is None else memory
+        current = self.encoder(events.words, events.kind >= QUESTION)
+        z = lif(current.expand(s.steps, *current.shape), s.dv, s.slope)
+
+        clock = clock_lines(events.clock).to(current.dtype)
+        writes = events.kind == STATEMENT
+        seen, levels, memories = z, [], []
+        for level, m in zip(self.levels, memory, strict=True):
+            spikes, after = level(seen, clock, writes, m)
+            seen = torch.cat((seen, spikes.recall), -1)
+            levels.append(spikes)
+            memories.append(after)
+        return Activity(z, tuple(levels), torch.stack(memories))
+
+    def decode(self, activity: Activity, rows: Tensor) -> Tensor:
+        """Decoder spikes [T, rows, decoder] at the events where rows [B, N] is True, in row-major order."""
+        seen = torch.cat(
+            [x[:, rows] for x in (activity.encoder, *(level.recall for level in activity.levels))], -1
+        )
+        return lif(self.decoder(seen), self.settings.dv, self.settings.slope)
+
+    def answer(self, activity: Activity, rows: Tensor) -> Tensor:
+        """Answer logits [rows, answers]: a linear readout of the decoder's mean spikes."""
+        mean = self.decode(activity, rows).mean(0)
+        return self.readout(nn.functional.dropout(mean, self.settings.dropout, self.training))  # type: ignore[no-any-return]
+
+    def clues(self, activity: Activity, rows: Tensor) -> Clues:
+        """What each level recalls at the events where rows [B, N] is True."""
+        found = [
+            clue(level.recall[:, rows].mean(0))
+            for clue, level in zip(self.clue, activity.levels, strict=True)
+        ]
+        return Clues(*(torch.stack(part, 1) for part in zip(*found, strict=True)))
+
+
+def clock_lines(clock: Tensor) -> Tensor:
+    """The lines of the clock that are on at event numbers `clock`: [..., 32], two ones each."""
+    at = clock.clamp(0, CLOCK - 1)
+    digits = (at // DIGIT, at % DIGIT)
+    return torch.cat([nn.functional.one_hot(d, DIGIT) for d in digits], -1)
+
+
+__all__ = ["BLANK", "SPMN", "Activity", "Clues", "LevelSpikes", "clock_lines"]

@@ -1,0 +1,88 @@
+"""Leaky integrate-and-fire neurons over one event window, and the projections that drive them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spmn import kernels
+
+
+def surrogate(distance: Tensor, slope: float) -> Tensor:
+    """Surrogate derivative of a spike: 1 / (1 + slope |v - threshold|)^2.
+
+    The fast sigmoid of Zenke and Ganguli 2018 (SuperSpike); `distance` is v - threshold in thresholds.
+    """
+    return 1.0 / (1.0 + slope * distance.abs()) ** 2
+
+
+def lif_reference(current: Tensor, dv: float, slope: float) -> Tensor:
+    """Slow, plain form of `lif`: the oracle of its kernels. Same arguments, same result."""
+    spikes = []
+    v = torch.zeros_like(current[0])
+    for injected in current:
+        v = (1.0 - dv) * v + injected
+        fired: Tensor = _Spike.apply(v, slope)  # type: ignore[no-untyped-call]
+        v = v * (1.0 - fired.detach())
+        spikes.append(fired)
+    return torch.stack(spikes)
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, slope: float) -> Tensor:
+        ctx.save_for_backward(v)
+        ctx.slope = slope
+        return (v > 1.0).to(v.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (v,) = ctx.saved_tensors
+        return grads[0] * surrogate(v - 1.0, ctx.slope), None
+
+
+def lif(current: Tensor, dv: float, slope: float) -> Tensor:
+    """Spikes of leaky integrate-and-fire neurons over one window.
+
+        v[t] = (1 - dv) v[t-1] + I[t];   o[t] = 1 if v[t] > 1;   v[t] = 0 where o[t] = 1;   v[-1] = 0
+
+    The threshold is 1 and the reset is hard; its path carries no gradient, the spike carries `surrogate`.
+    This is Loihi's LIF with full current decay (du = 4095), reset at the start of the window.
+
+    current: [T, ..., n] in thresholds; returns spikes of the same shape, 0 or 1.
+    """
+    if current.device.type == "cpu" and current.dtype == torch.float32:
+        return kernels.lif(current, dv, slope)
+    return lif_reference(current, dv, slope)
+
+
+class Projection(nn.Module):
+    """Weight-standardised synapses from one population to another.
+
+        W_i = gain_i (w_i - mean(w_i)) / |w_i - mean(w_i)|;   I = W s + bias        (i: postsynaptic neuron)
+
+    Every neuron starts with a balanced input of known strength, whatever the batch; W and bias are plain
+    numbers once trained (`folded`), as the chip needs them. After Qiao et al. 2019 (arXiv 1903.10520).
+
+    The scale of w is free, but a step of Adam turns a short row further than a long one: rows start short.
+    """
+
+    def __init__(self, inputs: int, gain: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(gain.numel(), inputs).uniform_(-1, 1) * inputs**-0.5)
+        self.gain = nn.Parameter(gain.clone())
+        self.bias = nn.Parameter(bias.clone())
+
+    def folded(self) -> Tensor:
+        """W as used: [outputs, inputs], in thresholds."""
+        centred = self.weight - self.weight.mean(1, keepdim=True)
+        norm = centred.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        folded: Tensor = centred * (self.gain[:, None] / norm)
+        return folded
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """spikes: [..., inputs]; returns currents [..., outputs]."""
+        currents: Tensor = nn.functional.linear(spikes, self.folded(), self.bias)
+        return currents

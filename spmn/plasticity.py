@@ -1,0 +1,289 @@
+"""Plastic synapses: learning rules, their evaluation on spikes, and the scan that reads and writes M.
+
+A rule is one object, `hardware.LearningRule`: a sum of products of pre spikes x0, pre trace x1, post spikes
+y0, post trace y1, weight w and constants. This file evaluates it in torch; `hardware.rules.lower` turns the
+same object into chip integers.
+
+Spikes and traces are in [0, 1], weights in [rule.low, rule.high]. A rule of resolution "event" sees one
+learning step per event, in which a neuron that fired in the window counts once (the coincidence limit of
+trace-based STDP); one of resolution "step" learns in every step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hardware.rules import LearningRule
+from spmn import kernels
+from spmn.errors import SettingsError
+
+TWO_FACTOR = LearningRule(
+    name="two-factor",
+    dw="lp*x0*x1*y0*(1-w) - ld*x0*x1*w",
+    resolution="event",
+    rates={"lp": 0.5, "ld": 0.5},
+)
+"""Soft-bounded LTP where key and association fire together, LTD of all else that an active key held."""
+
+ERROR_DRIVEN = LearningRule(
+    name="error-driven",
+    dw="lp*x0*x1*y1 - lp*x0*x1*y2",
+    resolution="event",
+    rates={"lp": 0.5},
+    low=-1.0,
+    high=1.0,
+)
+"""Delta rule, M += lp k (a - M^T k / |k|)^T: y2 is what the write key recalls before the write.
+
+Widrow and Hoff 1960; as fast weights Schlag et al. 2021 (arXiv 2102.11174). Not deployable: y2 would need a
+second, signed post trace and a third factor on the chip.
+"""
+
+PAIR_STDP = LearningRule(
+    name="pair-stdp",
+    dw="ap*x1*y0 - am*x0*y1",
+    resolution="step",
+    rates={"ap": 0.3, "am": 0.15},
+    x1_tau=2.0,
+    y1_tau=2.0,
+)
+"""Classical pair STDP: LTP for pre before post, LTD for post before pre.
+
+Bi and Poo 1998; as additive rule on traces Song, Miller and Abbott 2000.
+"""
+
+RULES = {rule.name: rule for rule in (TWO_FACTOR, ERROR_DRIVEN, PAIR_STDP)}
+
+
+def rule_named(name: str) -> LearningRule:
+    """The built-in rule of this name; raises SettingsError naming those that exist."""
+    if name not in RULES:
+        raise SettingsError(f"there is no learning rule {name!r}; choose one of {', '.join(RULES)}")
+    return RULES[name]
+
+
+class Terms(NamedTuple):
+    """A rule on given spikes: dw[k, v] = sum_p pre[p, k] post[p, v] (affine[p, 0] + affine[p, 1] w[k, v])."""
+
+    pre: Tensor  # [..., products, K], the product's rate and sign included
+    post: Tensor  # [..., products, V]
+    affine: Tensor  # [products, 2]
+    predict: tuple[bool, ...]  # products whose post factor is multiplied by y2, the prediction
+
+
+def terms(
+    rule: LearningRule, rates: Mapping[str, Tensor], x0: Tensor, x1: Tensor, y0: Tensor, y1: Tensor
+) -> Terms:
+    """Sort each product of the rule into what depends on the pre side, the post side and the weight.
+
+    x0, x1: [..., K]; y0, y1: [..., V]. Where a side has no time constant its trace is its spike, and a binary
+    spike times itself is itself: it enters a product once.
+
+    Raises SettingsError for a product that is not linear in w or uses a variable that training does not have.
+    """
+    pres, posts, affines, predicts = [], [], [], []
+    variables = {"x0": x0, "x1": x1 if rule.x1_tau else x0, "y0": y0, "y1": y1 if rule.y1_tau else y0}
+    for product in rule.products:
+        rate = product.coefficient * (torch.ones(()).to(x0) if product.rate is None else rates[product.rate])
+        pre, post = torch.ones_like(x0), torch.ones_like(y0)
+        affine, predict, used = (1.0, 0.0), False, set[str]()
+        for factor in product.factors:
+            name = factor.variable
+            if name == "w" and affine == (1.0, 0.0):
+                affine = (factor.constant, float(factor.sign))
+            elif name == "y2" and factor.sign == 1 and factor.constant == 0 and not predict:
+                predict = True
+            elif name in variables:
+                value = variables[name]
+                same = name if getattr(rule, f"{name[0]}1_tau") else name[0]
+                if factor.constant == 0 and factor.sign == 1 and same in used:
+                    continue
+                used.add(same)
+                value = factor.constant + factor.sign * value
+                pre, post = (pre * value, post) if name[0] == "x" else (pre, post * value)
+            else:
+                raise SettingsError(
+                    f"rule {rule.name!r}: training cannot evaluate the factor {factor} in {rule.dw!r}; "
+                    "use x0, x1, y0, y1, y2 once, and w at most once per product"
+                )
+        pres.append(pre * rate)
+        posts.append(post)
+        affines.append(affine)
+        predicts.append(predict)
+    return Terms(torch.stack(pres, -2), torch.stack(posts, -2), torch.tensor(affines).to(x0), tuple(predicts))
+
+
+def trace(spikes: Tensor, tau: float, start: Tensor | None = None) -> Tensor:
+    """Synaptic trace of spikes along dimension 0: x[t] = exp(-1/tau) x[t-1] + s[t]; tau = 0: x = s."""
+    if tau == 0:
+        return spikes
+    decay = math.exp(-1.0 / tau)
+    x = torch.zeros_like(spikes[0]) if start is None else start
+    out = []
+    for fired in spikes:
+        x = decay * x + fired
+        out.append(x)
+    return torch.stack(out)
+
+
+def scan_reference(
+    read: Tensor,
+    pre: Tensor,
+    post: Tensor,
+    affine: Tensor,
+    bounds: Tensor,
+    writes: Tensor,
+    memory: Tensor,
+    predict: tuple[bool, ...] = (),
+) -> tuple[Tensor, Tensor]:
+    """Read and write the plastic weights event after event: slow, plain, the oracle of the kernels.
+
+    For every group (a story's head) and event n:
+        currents[n, t] = M^T read[n, t]
+        for each learning step:
+            M <- clip(M + sum_p pre[p] post[p]^T (affine[p, 0] + affine[p, 1] M), low, high)
+
+    read: [G, N, T, K]; pre: [G, N, L, P, K]; post: [G, N, L, P, V]; affine: [P, 2]; bounds: [2] (low, high);
+    writes: [G, N] bool, False where nothing is learnt; memory: [G, K, V]. `predict` marks the products whose
+    post factor is multiplied by y2 = M^T x / |x|, x = |pre[p]|: the mean weight under the active keys.
+    Returns currents [G, N, T, V] and the memory after the last event.
+    """
+    currents = []
+    for n in range(read.shape[1]):
+        currents.append(read[:, n] @ memory)
+        for step in range(pre.shape[2]):
+            a, b = pre[:, n, step], post[:, n, step]
+            if any(predict):
+                key = a.detach().abs()
+                prediction = (key @ memory) / key.sum(-1, keepdim=True).clamp_min(1e-6)
+                b = torch.where(torch.tensor(predict, device=b.device)[:, None], b * prediction, b)
+            constant = torch.einsum("gpk,gpv->gkv", a * affine[:, :1], b)
+            linear = torch.einsum("gpk,gpv->gkv", a * affine[:, 1:], b)
+            updated = (memory + constant + linear * memory).clamp(bounds[0], bounds[1])
+            memory = torch.where(writes[:, n, None, None], updated, memory)
+    return torch.stack(currents, 1), memory
+
+
+def scan(
+    read: Tensor, rule: LearningRule, found: Terms, writes: Tensor, memory: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`scan_reference` by the fastest kernel that can do it."""
+    bounds = torch.tensor([rule.low, rule.high]).to(memory)
+    arguments = (read, found.pre, found.post, found.affine, bounds, writes, memory)
+    if memory.device.type == "cpu" and memory.dtype == torch.float32 and not any(found.predict):
+        return kernels.scan(*arguments)
+    return scan_reference(*arguments, predict=found.predict)
+
+
+class Rates(nn.Module):
+    """The trained rates of a rule, each in (0, 1): rate = sigmoid(logit)."""
+
+    def __init__(self, rule: LearningRule) -> None:
+        super().__init__()
+        start = torch.tensor([rule.rates[name] for name in sorted(rule.rates)])
+        self.names = sorted(rule.rates)
+        self.logits = nn.Parameter(torch.logit(start, eps=1e-3))
+
+    def forward(self) -> dict[str, Tensor]:
+        return dict(zip(self.names, torch.sigmoid(self.logits), strict=True))
+
+
+class PlasticState(NamedTuple):
+    """Everything a plastic layer remembers between calls."""
+
+    weights: Tensor  # [B, n_pre, n_post]
+    x1: Tensor  # [B, n_pre], synaptic trace of the pre spikes
+    y1: Tensor  # [B, n_post], synaptic trace of the post spikes
+
+
+class PlasticLayer(nn.Module):
+    """Plastic synapses for your own network: every sample has weights of its own that learn while it runs.
+
+        I[t] = w^T x0[t];   traces as `trace`;   w <- clip(w + dw(x0, x1, y0, y1, w), low, high)
+
+    The rates of the rule are trained by backpropagation through the plasticity. State goes in and comes out:
+
+        layer = PlasticLayer(100, 10, rule="pair-stdp")
+        state = layer.start(batch=32)
+        current, state = layer(pre_spikes, post_spikes, state)      # [T, 32, 100], [T, 32, 10] -> [T, 32, 10]
+
+    In a loop in which the current decides the post spikes, read with `post_spikes` zero and T = 1 first, or
+    feed the post spikes of the step before. `rule` is a name in RULES or a LearningRule of your own.
+    """
+
+    def __init__(self, n_pre: int, n_post: int, rule: str | LearningRule = "two-factor") -> None:
+        super().__init__()
+        self.n_pre, self.n_post = n_pre, n_post
+        self.rule = rule_named(rule) if isinstance(rule, str) else rule
+        self.rates = Rates(self.rule)
+
+    def start(self, batch: int, weight: float | None = None) -> PlasticState:
+        """Silent traces and equal weights (the rule's lower bound, but at least 0, if none are given)."""
+        like = self.rates.logits
+        weight = max(self.rule.low, 0.0) if weight is None else weight
+        return PlasticState(
+            like.new_full((batch, self.n_pre, self.n_post), weight),
+            like.new_zeros(batch, self.n_pre),
+            like.new_zeros(batch, self.n_post),
+        )
+
+    def forward(self, pre: Tensor, post: Tensor, state: PlasticState) -> tuple[Tensor, PlasticState]:
+        """pre: [T, B, n_pre], post: [T, B, n_post] spikes; returns currents [T, B, n_post] and the state."""
+        x1 = trace(pre, self.rule.x1_tau, state.x1)
+        y1 = trace(post, self.rule.y1_tau, state.y1)
+        x0, y0, x, y = (s.movedim(0, 1)[:, :, None] for s in (pre, post, x1, y1))  # [B, T, 1, n]
+        writes = torch.ones(x0.shape[:2], dtype=torch.bool, device=pre.device)
+        currents, weights = scan(
+            x0, self.rule, terms(self.rule, self.rates(), x0, x, y0, y), writes, state.weights
+        )
+        return currents[:, :, 0].movedim(1, 0), PlasticState(weights, x1[-1], y1[-1])
+
+
+class PlasticMemory(nn.Module):
+    """The memory of one SPMN level: heads of plastic synapses, written once per event, read in every step.
+
+    currents[t] = gain M^T q[t] / (0.15 K) + bias,   M as before the event
+    then M <- clip(M + dw, low, high) with x = r k and y = u a          (r, u: the gates, per head)
+    """
+
+    def __init__(self, rule: LearningRule, heads: int, keys: int, values: int) -> None:
+        super().__init__()
+        self.rule, self.heads, self.keys, self.values = rule, heads, keys, values
+        self.rates = Rates(rule)
+        self.gain = nn.Parameter(torch.tensor(6.0))
+        self.bias = nn.Parameter(torch.zeros(heads, values))
+
+    def start(self, batch: int) -> Tensor:
+        """An empty M: [B, H, K, V]."""
+        return self.gain.new_zeros(batch, self.heads, self.keys, self.values)
+
+    def forward(
+        self, q: Tensor, k: Tensor, a: Tensor, u: Tensor, r: Tensor, writes: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Recall currents [T, B, N, H, V] and M after the last event.
+
+        q, k: [T, B, N, H, K]; a: [T, B, N, H, V]; u, r: [B, N, H], 1 where the gate opened in the window;
+        writes: [B, N] bool, False for questions and padding; memory: [B, H, K, V].
+        """
+        batch, events = writes.shape
+        groups = batch * self.heads
+        x0, y0 = k * r[..., None], a * u[..., None]
+        if self.rule.resolution == "event":
+            x0, y0 = x0.amax(0, keepdim=True), y0.amax(0, keepdim=True)
+        x1, y1 = trace(x0, self.rule.x1_tau), trace(y0, self.rule.y1_tau)
+
+        def grouped(s: Tensor) -> Tensor:
+            """[L, B, N, H, n] -> [B H, N, L, n]"""
+            return s.permute(1, 3, 2, 0, 4).reshape(groups, events, s.shape[0], s.shape[-1])
+
+        found = terms(self.rule, self.rates(), grouped(x0), grouped(x1), grouped(y0), grouped(y1))
+        per_head = writes[:, None].expand(batch, self.heads, events).reshape(groups, events)
+        currents, after = scan(grouped(q), self.rule, found, per_head, memory.flatten(0, 1))
+        currents = currents.view(batch, self.heads, events, -1, self.values).permute(3, 0, 2, 1, 4)
+        scale = self.gain / (0.15 * self.keys)
+        return scale * currents + self.bias, after.view(memory.shape)

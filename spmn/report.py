@@ -1,0 +1,94 @@
+"""Evaluation of a run by one runner, beside torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from spmn.data import digest, limited
+from spmn.datasets.babi import Story
+from spmn.errors import DataError
+from spmn.evaluation import answer, score_clues
+from spmn.events import stream
+from spmn.export import export
+from spmn.runners import emulate
+from spmn.runs import Run, open_run
+
+CLUE_STORIES = 200
+"""Stories on which recall is scored."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `spmn evaluate` prints."""
+
+    runner: str
+    split: str
+    questions: dict[int, int]  # by task
+    errors: dict[int, float]  # share of wrong answers, by task
+    torch_errors: dict[int, float]  # of the float network on the same questions
+    agreement: float  # share of answers equal to those of the float network
+    rates: dict[str, float]  # mean spikes per neuron and step, by population
+    cost: dict[str, float]  # operations per question; empty where the runner does not count
+    clues: dict[str, float]  # recall of the float network: content accuracy, median age error, chance levels
+
+    @property
+    def mean(self) -> float:
+        return sum(self.errors.values()) / len(self.errors)
+
+    @property
+    def torch_mean(self) -> float:
+        return sum(self.torch_errors.values()) / len(self.torch_errors)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "mean": self.mean, "torch_mean": self.torch_mean}
+
+
+def stories_of(run: Run, data: str | None, split: Literal["valid", "test"]) -> list[Story]:
+    """The stories of a split; `data` names the folder of official files, if not the run's own.
+
+    Raises DataError where files are missing, or are not what a validation split was cut from.
+    """
+    if split == "test":
+        return run.source.test(folder=data)
+    source = run.source if data is None else replace(run.source, folder=data)
+    training, validation = source.split()
+    if digest(training) != run.digest:
+        raise DataError(
+            f"the stories in {data or run.source.folder!r} are not those this run was trained on, so its "
+            "validation stories cannot be told from its training stories; name the same folder"
+        )
+    return validation
+
+
+def evaluate(
+    folder: Any,
+    data: str | None = None,
+    split: Literal["valid", "test"] = "valid",
+    runner: Literal["torch", "emulator"] = "torch",
+    limit: int | None = None,
+) -> Report:
+    """Answer the questions of a split (whole stories, up to `limit` questions per task) and score them."""
+    run = open_run(folder)
+    network = run.trained()
+    stories = limited(stories_of(run, data, split), limit)
+    streams = [stream(story, run.vocabulary) for story in stories]
+    in_torch = answer(network, streams)
+    given, cost = in_torch, dict[str, float]()
+    if runner == "emulator":
+        given, counted = emulate(export(network), streams)
+        cost = asdict(counted)
+    questions: dict[int, int] = {}
+    for story in stories:
+        questions[story.task] = questions.get(story.task, 0) + len(story.questions)
+    return Report(
+        runner=given.runner,
+        split=split,
+        questions=dict(sorted(questions.items())),
+        errors=given.errors(streams),
+        torch_errors=in_torch.errors(streams),
+        agreement=given.agreement(in_torch),
+        rates=given.rates,
+        cost=cost,
+        clues=asdict(score_clues(network, streams[:CLUE_STORIES])),
+    )

@@ -1,0 +1,196 @@
+"""A training run on disk: what was trained, its weights, and where to go on.
+
+    RUN/run.json                 settings, vocabulary, data source
+    RUN/checkpoint.safetensors   weights, optimiser state and position: to resume
+    RUN/network.safetensors      weights of the best validated epoch: to evaluate and export
+    RUN/metrics.jsonl            one line per epoch
+    RUN/curves.png               the learning curves
+
+Every file appears whole or not at all; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hardware.atomic import atomic
+from spmn.data import Source
+from spmn.errors import CheckpointError
+from spmn.events import Vocabulary
+from spmn.network import SPMN
+from spmn.settings import Network, Training
+
+VERSION = 1
+KEY = "spmn"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder describes."""
+
+    folder: Path
+    network: Network
+    training: Training
+    source: Source
+    vocabulary: Vocabulary
+    digest: str  # of the training stories
+
+    def write(self) -> None:
+        """Create the folder and run.json. Raises CheckpointError where that cannot be done."""
+        record = {
+            "version": VERSION,
+            "network": asdict(self.network),
+            "training": asdict(self.training),
+            "source": asdict(self.source),
+            "vocabulary": asdict(self.vocabulary),
+            "digest": self.digest,
+        }
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic(self.folder / "run.json") as path:
+                path.write_text(json.dumps(record, indent=1))
+        except OSError as problem:
+            raise CheckpointError(_cannot_write(self.folder / "run.json", problem)) from None
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The epochs finished so far."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def write_metrics(self, lines: list[dict[str, Any]]) -> None:
+        """Replace metrics.jsonl."""
+        try:
+            with atomic(self.folder / "metrics.jsonl") as path:
+                path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        except OSError as problem:
+            raise CheckpointError(_cannot_write(self.folder / "metrics.jsonl", problem)) from None
+
+    def build(self) -> SPMN:
+        """A network of this run's settings, its weights drawn from the run's seed."""
+        torch.manual_seed(self.training.seed)
+        return SPMN(self.network, self.vocabulary)
+
+    def trained(self) -> SPMN:
+        """The network of the best validated epoch, in evaluation mode.
+
+        Raises CheckpointError where no epoch has finished or the file is damaged.
+        """
+        path = self.folder / "network.safetensors"
+        if not path.exists():
+            raise CheckpointError(f"{str(self.folder)!r} has no finished epoch yet; go on training it first")
+        tensors, _ = load_tensors(path)
+        network = self.build()
+        load_weights(network, tensors, path)
+        return network.eval()
+
+
+def open_run(folder: Path | str) -> Run:
+    """Read a run folder. Raises CheckpointError where it is missing, damaged, foreign or too old or new."""
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{str(folder)!r} is no run folder (it has no run.json); train one: spmn train babi"
+        )
+    try:
+        record = json.loads(path.read_text())
+        if record["version"] != VERSION:
+            raise CheckpointError(
+                f"{str(path)!r} is of version {record['version']}; this program reads {VERSION}"
+            )
+        words = record["vocabulary"]
+        source = {**record["source"], "tasks": tuple(record["source"]["tasks"])}
+        return Run(
+            Path(folder),
+            Network(**record["network"]),
+            Training(**record["training"]),
+            Source(**source),
+            Vocabulary(tuple(words["words"]), tuple(words["answers"]), words["length"]),
+            record["digest"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as problem:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged or foreign ({problem}); restore it or train anew"
+        ) from None
+
+
+@dataclass
+class Position:
+    """Where a training stands: the next batch to train on."""
+
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0  # of training so far
+    sums: dict[str, float] = field(default_factory=dict)  # running sums of the unfinished epoch
+    best: float = float("inf")  # lowest validation error so far
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write a safetensors file, whole or not at all. Raises CheckpointError where that cannot be done."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        with atomic(path) as temporary:
+            save_file(plain, temporary, metadata={KEY: json.dumps({"version": VERSION, **about})})
+    except (OSError, SafetensorError) as problem:
+        raise CheckpointError(_cannot_write(path, problem)) from None
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a safetensors file of ours. Raises CheckpointError where it is damaged or foreign."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})[KEY])
+            if about.pop("version") != VERSION:
+                raise CheckpointError(f"{str(path)!r} is of another version; this program reads {VERSION}")
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError) as problem:
+        raise CheckpointError(
+            f"{str(path)!r} is truncated or foreign ({problem}); restore it or train anew"
+        ) from None
+
+
+def load_weights(network: SPMN, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put weights into a network. Raises CheckpointError where names or shapes differ."""
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as problem:
+        first = str(problem).splitlines()[-1].strip()
+        raise CheckpointError(f"{str(path)!r} does not fit the run's settings: {first}") from None
+
+
+def save_checkpoint(run: Run, network: SPMN, optimiser: torch.optim.Optimizer, position: Position) -> None:
+    """Everything that `resume` needs, in one file."""
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    save_tensors(run.folder / "checkpoint.safetensors", tensors, asdict(position))
+
+
+def resume(run: Run, network: SPMN, optimiser: torch.optim.Optimizer) -> Position:
+    """Put the last checkpoint into network and optimiser; a fresh position where there is none."""
+    path = run.folder / "checkpoint.safetensors"
+    if not path.exists():
+        return Position()
+    tensors, about = load_tensors(path)
+    weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+    load_weights(network, weights, path)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return Position(**about)
+
+
+def _cannot_write(path: Path, problem: Exception) -> str:
+    why = getattr(problem, "strerror", None) or problem
+    return f"cannot write {str(path)!r}: {why}; make room or name another folder; what was saved is intact"

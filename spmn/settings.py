@@ -1,0 +1,103 @@
+"""Settings of the network and of its training, and the named presets."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from spmn.errors import SettingsError
+
+
+def _require(holds: bool, name: str, value: object, must_be: str) -> None:
+    if not holds:
+        raise SettingsError(f"{name} is {value}; it must be {must_be}")
+
+
+@dataclass(frozen=True)
+class Network:
+    """Sizes and constants of the spiking network. Time constants are in steps, potentials in thresholds."""
+
+    depth: int = 3  # memory levels; level d is driven by what levels 1..d-1 have just recalled
+    heads: int = 4  # independent associative memories per level; the last one also stores the clock
+    keys: int = 32  # key neurons per head (K); heads * keys is the width of M
+    values: int = 32  # association and recall neurons per head (V)
+    embedding: int = 64  # word vector; folded into the input weights on export
+    encoder: int = 64  # encoder neurons
+    decoder: int = 128  # decoder neurons; their mean spikes are read by a linear layer on the host
+    steps: int = 5  # steps of an event's window (T)
+    dv: float = 0.1  # membrane leak per step: v <- (1 - dv) v
+    slope: float = 2.0  # steepness of the surrogate gradient 1 / (1 + slope |v - 1|)^2
+    dropout: float = 0.1  # on the decoder's mean spikes, in training only
+    rule: str = "two-factor"  # plasticity of M: a name in spmn.plasticity.RULES
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "heads", "keys", "values", "embedding", "encoder", "decoder", "steps"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(0 <= self.dv <= 1, "dv", self.dv, "from 0 to 1")
+        _require(self.slope > 0, "slope", self.slope, "above 0")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "from 0 to below 1")
+
+    @property
+    def width(self) -> int:
+        """Rows of M: heads * keys."""
+        return self.heads * self.keys
+
+    @property
+    def recall(self) -> int:
+        """Recall neurons of one level: heads * values."""
+        return self.heads * self.values
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained."""
+
+    epochs: int = 30
+    learning_rate: float = 2e-3  # peak of the one-cycle schedule
+    warm_up: float = 0.1  # share of all steps in which the learning rate rises
+    weight_decay: float = 1e-3
+    gradient_norm: float = 1.0
+    events_per_batch: int = 400
+    practice: float = 0.2  # chance of a retrieval-practice question after each statement of a training story
+    clue_loss: float = 0.05  # weight of the content, time and confidence losses beside the answer loss
+    validation: float = 0.1  # share of the distinct stories set aside
+    stories: int = 10_000  # questions generated per task when no data folder is given
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _require(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
+        _require(self.events_per_batch >= 1, "events_per_batch", self.events_per_batch, "at least 1")
+        _require(0 <= self.practice <= 1, "practice", self.practice, "from 0 to 1")
+        _require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and how to train it, under a name."""
+
+    network: Network = Network()
+    training: Training = Training()
+
+
+PRESETS: dict[str, Preset] = {
+    "default": Preset(),
+    "practice": Preset(training=Training(practice=1.0, clue_loss=1.0)),
+    "error-driven": Preset(network=Network(rule="error-driven")),
+    "pair-stdp": Preset(network=Network(rule="pair-stdp")),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of this name; raises SettingsError naming those that exist."""
+    if name not in PRESETS:
+        raise SettingsError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def to_dict(settings: Network | Training) -> dict[str, Any]:
+    """Plain values for JSON; `Network(**to_dict(n)) == n`."""
+    return dataclasses.asdict(settings)

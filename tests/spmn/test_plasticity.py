@@ -1,0 +1,174 @@
+"""Plastic memory: the written equation, the kernel against the plain scan, the sign of every STDP window."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardware.rules import LearningRule
+from spmn import kernels
+from spmn.errors import SettingsError
+from spmn.plasticity import (
+    ERROR_DRIVEN,
+    PAIR_STDP,
+    RULES,
+    TWO_FACTOR,
+    PlasticLayer,
+    PlasticMemory,
+    Rates,
+    rule_named,
+    scan_reference,
+    terms,
+)
+from spmn.stdp import stdp_window
+
+
+def written(
+    rule: LearningRule, memory: torch.Tensor, k: torch.Tensor, a: torch.Tensor, **rates: float
+) -> torch.Tensor:
+    """M after one event with keys k and associations a, all [K], [V]."""
+    x, y = k[None, None, None], a[None, None, None]
+    found = terms(rule, {n: torch.tensor(v) for n, v in rates.items()}, x, x, y, y)
+    _, after = scan_reference(
+        torch.zeros(1, 1, 1, len(k)), found.pre, found.post, found.affine,
+        torch.tensor([rule.low, rule.high]), torch.ones(1, 1, dtype=torch.bool), memory[None], found.predict,
+    )  # fmt: skip
+    return after[0]
+
+
+def test_two_factor_rule_is_the_gate_equation() -> None:
+    torch.manual_seed(0)
+    memory, k, a = torch.rand(6, 4), torch.tensor([1.0, 0, 1, 0, 0, 1]), torch.tensor([0.0, 1, 1, 0])
+    expected = memory + 0.4 * (1 - memory) * torch.outer(k, a) - 0.3 * k[:, None] * memory
+    torch.testing.assert_close(written(TWO_FACTOR, memory, k, a, lp=0.4, ld=0.3), expected)
+    assert (expected[k == 0] == memory[k == 0]).all()
+
+
+def test_error_driven_rule_moves_recall_towards_the_target() -> None:
+    memory, k, a = torch.rand(6, 4), torch.tensor([1.0, 0, 1, 0, 0, 1]), torch.tensor([0.0, 1, 1, 0])
+    expected = memory + 0.5 * torch.outer(k, a - (k @ memory) / k.sum())
+    torch.testing.assert_close(written(ERROR_DRIVEN, memory, k, a, lp=0.5), expected.clamp(-1, 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(["two-factor", "pair-stdp"]),
+    groups=st.integers(1, 5),
+    events=st.integers(1, 6),
+    steps=st.integers(1, 4),
+    keys=st.integers(1, 9),
+    values=st.integers(1, 9),
+    density=st.sampled_from([0.0, 0.3, 1.0]),
+    seed=st.integers(0, 999),
+)
+def test_kernel_equals_reference(
+    name: str, groups: int, events: int, steps: int, keys: int, values: int, density: float, seed: int
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    rule = RULES[name]
+
+    def spikes(*shape: int) -> torch.Tensor:
+        return (torch.rand(shape, generator=random) < density).float()
+
+    learns = 1 if rule.resolution == "event" else steps
+    x0, y0 = spikes(groups, events, learns, keys), spikes(groups, events, learns, values)
+    found = terms(rule, Rates(rule)(), x0, 0.7 * x0 + 0.1, y0, 0.6 * y0 + 0.2)
+    inputs = [spikes(groups, events, steps, keys), found.pre.detach(), found.post.detach()]
+    memory = torch.rand(groups, keys, values, generator=random)
+    writes = torch.rand(groups, events, generator=random) < 0.7
+    bounds = torch.tensor([rule.low, rule.high])
+
+    results = []
+    for scan in (kernels.scan, scan_reference):
+        leaves = [x.clone().requires_grad_() for x in (*inputs, memory)]
+        currents, after = scan(*leaves[:3], found.affine, bounds, writes, leaves[3])
+        weight = torch.linspace(-1, 1, currents.numel()).view(currents.shape)
+        ((currents * weight).sum() + (after * after).sum()).backward()
+        results.append([currents, after, *(leaf.grad for leaf in leaves)])
+    for fast, slow in zip(*results, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+
+
+def test_scan_gradients_in_double_precision() -> None:
+    torch.manual_seed(1)
+    found = terms(
+        TWO_FACTOR, {"lp": torch.tensor(0.4), "ld": torch.tensor(0.3)}, *torch.rand(4, 2, 3, 1, 4).double()
+    )
+    inputs = [torch.rand(2, 3, 2, 4).double(), found.pre, found.post, torch.rand(2, 4, 4).double()]
+    inputs = [x.detach().requires_grad_() for x in inputs]
+    writes, bounds = torch.tensor([[True, False, True]] * 2), torch.tensor([-9.0, 9.0]).double()
+    assert torch.autograd.gradcheck(
+        lambda q, a, b, m: scan_reference(q, a, b, found.affine.double(), bounds, writes, m), inputs
+    )
+
+
+def test_questions_and_closed_gates_write_nothing() -> None:
+    torch.manual_seed(0)
+    memory = PlasticMemory(TWO_FACTOR, heads=2, keys=4, values=3)
+    start = torch.rand(1, 2, 4, 3)
+    spikes = torch.ones(5, 1, 2, 2, 4), torch.ones(5, 1, 2, 2, 4), torch.ones(5, 1, 2, 2, 3)
+    open_, closed = torch.ones(1, 2, 2), torch.zeros(1, 2, 2)
+    yes, no = torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, 2, dtype=torch.bool)
+    assert torch.equal(memory(*spikes, open_, open_, no, start)[1], start)
+    assert torch.equal(memory(*spikes, open_, closed, yes, start)[1], start)
+    assert (memory(*spikes, closed, open_, yes, start)[1] < start).all()  # update shut: depression alone
+    assert not torch.equal(memory(*spikes, open_, open_, yes, start)[1], start)
+
+
+def test_two_calls_equal_one() -> None:
+    torch.manual_seed(0)
+    layer = PlasticLayer(5, 3, "pair-stdp")
+    pre, post = (torch.rand(12, 2, 5) < 0.4).float(), (torch.rand(12, 2, 3) < 0.4).float()
+    whole, end = layer(pre, post, layer.start(2, weight=0.5))
+    first, middle = layer(pre[:7], post[:7], layer.start(2, weight=0.5))
+    second, last = layer(pre[7:], post[7:], middle)
+    torch.testing.assert_close(torch.cat((first, second)), whole)
+    for a, b in zip(last, end, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_rates_learn_through_the_plasticity() -> None:
+    layer = PlasticLayer(3, 2)
+    current, _ = layer(torch.ones(3, 1, 3), torch.ones(3, 1, 2), layer.start(1))
+    current.sum().backward()
+    assert layer.rates.logits.grad is not None
+    gradient = dict(zip(layer.rates.names, layer.rates.logits.grad.tolist(), strict=True))
+    assert gradient["lp"] > 0
+    assert gradient["ld"] < 0
+
+
+def test_pair_stdp_window_has_the_signs_and_time_constants_of_the_rule() -> None:
+    rule = dataclasses.replace(PAIR_STDP, x1_tau=4.0, y1_tau=7.0)
+    delta, dw = stdp_window(rule, reach=15)
+    pre_first, post_first = dw[delta > 0], dw[delta < 0]
+    assert (pre_first > 0).all()
+    assert (post_first < 0).all()
+    ltp, ltd = rule.rates["ap"], rule.rates["am"]
+    torch.testing.assert_close(pre_first, ltp * torch.exp(-delta[delta > 0] / 4.0), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(post_first, -ltd * torch.exp(delta[delta < 0] / 7.0), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", [TWO_FACTOR, ERROR_DRIVEN], ids=lambda r: r.name)
+def test_coincidence_rules_potentiate_only_together(rule: LearningRule) -> None:
+    delta, dw = stdp_window(rule, reach=5)
+    assert dw[delta == 0] > 0
+    assert (dw[delta != 0] < 0).all()  # the pre spike alone depresses what it held
+
+
+def test_a_rule_of_ones_own() -> None:
+    hebb = LearningRule("hebb", "eta*x0*y0", rates={"eta": 0.25}, resolution="step")
+    layer = PlasticLayer(2, 2, hebb)
+    pre, post = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 1.0]]])
+    _, state = layer(pre, post, layer.start(1))
+    torch.testing.assert_close(state.weights, torch.tensor([[[0.0, 0.25], [0.0, 0.0]]]))
+
+
+def test_what_cannot_be_trained_is_refused() -> None:
+    with pytest.raises(SettingsError, match="hebbian"):
+        rule_named("hebbian")
+    square = LearningRule("square", "eta*x0*w*w", rates={"eta": 0.1}, resolution="step")
+    layer = PlasticLayer(2, 2, square)
+    with pytest.raises(SettingsError, match="w at most once"):
+        layer(torch.ones(1, 1, 2), torch.ones(1, 1, 2), layer.start(1))
