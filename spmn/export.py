@@ -236,8 +236,8 @@ def memory_level(draft: Draft, network: SPMN, d: int, level: Level, payload: int
         )
         taught = 255 * one_head(s.values, s.heads, h)
         draft.connect(f"{name}.association.latch", recall, taught, exp=teacher)
-        bias, exp = recall_bias[str(h)]
-        draft.connect("bias", recall, bias, delay=offset + 2, exp=exp)
+        resting, exp = recall_bias[str(h)]
+        draft.connect("bias", recall, resting, delay=offset + 2, exp=exp)
 
 
 def one_head(size: int, heads: int, h: int) -> Array:

@@ -54,7 +54,7 @@ class Training:
     """How a network is trained."""
 
     epochs: int = 30
-    learning_rate: float = 2e-3  # peak of the one-cycle schedule
+    learning_rate: float = 4e-3  # peak of the one-cycle schedule
     warm_up: float = 0.1  # share of all steps in which the learning rate rises
     weight_decay: float = 1e-3
     gradient_norm: float = 1.0

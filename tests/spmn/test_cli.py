@@ -1,0 +1,169 @@
+"""The command line as a user meets it: what it prints, and how it fails."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hardware.files import load
+from spmn.datasets.babi import read
+
+
+def spmn(
+    *arguments: str | Path, say: str | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    code = "from spmn.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True, text=True, input=say, check=False, cwd=cwd, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    done = spmn("data", "babi", "--tasks", "1,15", "--out", folder, "--train", "200", "--test", "40")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    done = spmn(
+        "train", "babi", "--tasks", "1,15", "--data", data, "--epochs", "1", "--out", folder, "--threads", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "validation error" in done.stdout
+    return folder
+
+
+def test_generated_files_are_official_in_form(data: Path) -> None:
+    names = {path.name for path in data.iterdir()}
+    assert "qa15_basic-deduction_test.txt" in names
+    assert len(names) == 4
+    train = {story.key for story in read(data / "qa1_single-supporting-fact_train.txt", 1)}
+    test = {story.key for story in read(data / "qa1_single-supporting-fact_test.txt", 1)}
+    assert not train & test
+
+
+def test_a_run_leaves_what_it_promises(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "run.json",
+        "checkpoint.safetensors",
+        "network.safetensors",
+        "metrics.jsonl",
+        "curves.png",
+    }
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+@pytest.mark.parametrize("runner", ["torch", "emulator"])
+def test_evaluate(run: Path, data: Path, split: str, runner: str) -> None:
+    done = spmn(
+        "evaluate", run, "--data", data, "--split", split, "--runner", runner, "--limit", "20", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["runner"] == runner
+    assert set(report["errors"]) == {"1", "15"}
+    assert 0 <= report["agreement"] <= 1
+    assert bool(report["cost"]) == (runner == "emulator")
+    shown = spmn("evaluate", run, "--limit", "20", "--runner", runner)
+    assert shown.returncode == 0, shown.stderr
+    assert f"runner: {runner}" in shown.stdout
+
+
+def test_export_and_info(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "program.h5"
+    assert spmn("export", run, "--out", file).returncode == 0
+    assert load(file).host is not None
+    shown = spmn("info", file).stdout
+    assert "level1.memory.0" in shown
+    assert "x0*x1*y0" in shown
+
+
+def test_ask(run: Path) -> None:
+    talk = "Mary went to the garden.\nWhere is Mary?\nWhere is the moon?\nforget\nWhere is Mary?\n\n"
+    done = spmn("ask", run, say=talk)
+    assert done.returncode == 0, done.stderr
+    assert "from: 1 Mary went to the garden." in done.stdout
+    assert "'moon'" in done.stdout
+    assert "level 1" in done.stdout
+
+
+def test_plot(run: Path, tmp_path: Path) -> None:
+    done = spmn("plot", run, "--story", "1", "--stdp", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("raster", "memory", "recall", "stdp"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_doctor() -> None:
+    shown = spmn("doctor")
+    assert shown.returncode == 0
+    for word in ("torch", "emulator", "lava", "loihi2", "cuda"):
+        assert word in shown.stdout
+
+
+def failing(done: subprocess.CompletedProcess[str], *says: str) -> None:
+    assert done.returncode not in (0, 2), done.stdout
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    for text in says:
+        assert text in lines[0]
+
+
+def test_bad_input_ends_in_one_clear_line(run: Path, data: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(data, broken)
+    file = broken / "qa1_single-supporting-fact_train.txt"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:6], "Mary went nowhere\n", *lines[7:]]))
+    out = tmp_path / "out"
+
+    failing(spmn("train", "babi", "--data", tmp_path / "none", "--out", out), "none", "does not exist")
+    failing(spmn("train", "babi", "--data", broken, "--out", out), "line 7")
+    failing(spmn("train", "babi", "--tasks", "21", "--out", out), "21")
+    failing(spmn("train", "babi", "--tasks", "4", "--out", out), "4")
+    failing(spmn("train", "babi", "--preset", "magic", "--out", out), "magic", "default")
+    failing(spmn("train", "babi", "--epochs", "0", "--out", out), "epochs is 0")
+    failing(spmn("evaluate", tmp_path), "no run folder")
+    failing(spmn("info", run / "run.json"), "run.json")
+    failing(spmn("info", tmp_path / "none.h5"), "none.h5")
+    failing(spmn("export", run, "--out", tmp_path / "no" / "such" / "p.h5"), "p.h5")
+    failing(spmn("plot", run, "--story", "999"), "999")
+    assert not out.exists()
+
+    truncated = tmp_path / "run"
+    shutil.copytree(run, truncated)
+    weights = truncated / "network.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    failing(spmn("export", truncated, "--out", tmp_path / "p.h5"), "network.safetensors", "truncated")
+    assert not (tmp_path / "p.h5").exists()
+
+
+def test_a_word_never_seen_is_quoted(run: Path, data: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "strange"
+    shutil.copytree(data, strange)
+    file = strange / "qa1_single-supporting-fact_test.txt"
+    file.write_text(file.read_text().replace("garden", "moon"))
+    failing(spmn("evaluate", run, "--data", strange, "--split", "test"), "'moon'")
+
+
+def test_a_full_disk_is_said(data: Path, tmp_path: Path) -> None:
+    """No file may grow beyond 100 kB: what a full disk looks like to the program."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "sys.argv[0] = 'spmn'; from spmn.cli import main; main()"
+    )
+    command = ["train", "babi", "--data", str(data), "--epochs", "1", "--out", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+    failing(done, "cannot write", ".safetensors", "make room")
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {"run.json", "metrics.jsonl"}

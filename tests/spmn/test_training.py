@@ -1,0 +1,159 @@
+"""Training: it learns, resumes bit-equal after SIGKILL, and leaves nothing half-written."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from spmn.data import Source
+from spmn.errors import CheckpointError
+from spmn.evaluation import answer, score_clues
+from spmn.events import stream
+from spmn.runs import Run, load_tensors, open_run, save_tensors
+from spmn.settings import Network, Preset, Training
+from spmn.training import one_cycle, start, train
+
+NETWORK = Network(depth=1, heads=2, keys=16, values=16, embedding=24, encoder=24, decoder=32)
+PRESET = Preset(NETWORK, Training(epochs=3, events_per_batch=60))
+SOURCE = Source((1,), questions=600)
+
+
+def test_learns_task_1(tmp_path: Path) -> None:
+    run = start(
+        tmp_path, Source((1,), questions=4000), Preset(training=Training(epochs=5, events_per_batch=200))
+    )
+    train(run)
+    first, last = run.metrics[0], run.metrics[-1]
+    assert last["error"] < 0.2
+    assert last["loss"] < 0.5 * first["loss"]
+    assert last["content"] > last["content_chance"] + 0.1
+    network = open_run(tmp_path).trained()
+    streams = [stream(s, run.vocabulary) for s in run.source.split()[1]]
+    assert answer(network, streams).errors(streams)[1] == min(line["error"] for line in run.metrics)
+    assert score_clues(network, streams[:20]).questions > 100
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from spmn import training
+from tests_training import PRESET, SOURCE
+training.CHECKPOINT_SECONDS = 0.2
+training.train(training.start(Path(sys.argv[1]), SOURCE, PRESET), threads=1)
+print("finished")
+"""
+
+
+def launch(folder: Path) -> subprocess.Popen[bytes]:
+    code = TRAIN.replace(
+        "from tests_training import PRESET, SOURCE",
+        f"""
+from spmn.data import Source
+from spmn.settings import Network, Preset, Training
+PRESET = Preset({NETWORK!r}, {PRESET.training!r})
+SOURCE = {SOURCE!r}
+""",
+    )
+    return subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE)
+
+
+def test_resumes_bit_equal_after_sigkill(tmp_path: Path) -> None:
+    whole = launch(tmp_path / "whole")
+    assert whole.communicate()[0].strip() == b"finished"
+
+    killed, kills = tmp_path / "killed", 0
+    for _ in range(2):
+        process = launch(killed)
+        while not (killed / "checkpoint.safetensors").exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(random.uniform(0.0, 1.0))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills > 0
+    assert launch(killed).communicate()[0].strip() == b"finished"
+
+    for name in ("checkpoint.safetensors", "network.safetensors"):
+        expected, _ = load_tensors(tmp_path / "whole" / name)
+        found, _ = load_tensors(killed / name)
+        assert expected.keys() == found.keys()
+        for key, tensor in expected.items():
+            assert torch.equal(tensor, found[key]), key
+    lines = [open_run(folder).metrics for folder in (tmp_path / "whole", killed)]
+    assert [{k: v for k, v in line.items() if k != "seconds"} for line in lines[0]] == [
+        {k: v for k, v in line.items() if k != "seconds"} for line in lines[1]
+    ]
+    assert not [path for path in killed.iterdir() if ".tmp" in path.name and path.name.startswith(".network")]
+
+
+def test_interrupt_leaves_a_resumable_checkpoint(tmp_path: Path) -> None:
+    process = launch(tmp_path / "run")
+    while not (tmp_path / "run" / "checkpoint.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    assert process.returncode != 0
+    assert launch(tmp_path / "run").communicate()[0].strip() == b"finished"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    quick = replace(PRESET, training=replace(PRESET.training, epochs=1))
+    run = start(tmp_path / "run", replace(SOURCE, questions=50), quick)
+    train(run)
+    return run
+
+
+def test_another_training_in_the_same_folder_is_refused(run: Run) -> None:
+    with pytest.raises(CheckpointError, match="holds another training"):
+        start(run.folder, replace(run.source, seed=9), Preset(run.network, run.training))
+
+
+@pytest.mark.parametrize("name", ["network.safetensors", "run.json"])
+def test_damaged_files_are_refused(run: Run, name: str) -> None:
+    path = run.folder / name
+    data = path.read_bytes()
+    for damaged in (data[: len(data) // 2], b"", b"not a file of ours", b"{}"):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=name):
+            open_run(run.folder).trained()
+
+
+def test_foreign_weights_are_refused(run: Run) -> None:
+    save_tensors(run.folder / "network.safetensors", {"a": torch.zeros(2)}, {})
+    with pytest.raises(CheckpointError, match="does not fit"):
+        open_run(run.folder).trained()
+
+
+def test_other_versions_are_refused(run: Run) -> None:
+    record = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps({**record, "version": 99}))
+    with pytest.raises(CheckpointError, match="version 99"):
+        open_run(run.folder)
+
+
+def test_missing_folders_and_unfinished_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no run folder"):
+        open_run(tmp_path)
+    run = start(tmp_path, replace(SOURCE, questions=50), PRESET)
+    with pytest.raises(CheckpointError, match="no finished epoch"):
+        run.trained()
+
+
+def test_one_cycle() -> None:
+    factors = [one_cycle(i / 100, 0.1) for i in range(101)]
+    assert factors[0] == 0.01
+    assert factors[10] == 1.0
+    assert factors[-1] == pytest.approx(0)
+    assert factors[:11] == sorted(factors[:11])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
