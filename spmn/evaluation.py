@@ -81,7 +81,7 @@ class ClueScores:
 def score_clues(network: SPMN, streams: Sequence[Stream], seed: int = 0) -> ClueScores:
     """Ask for an earlier statement after every statement of the stories, and score what is recalled."""
     random = np.random.default_rng([seed, 77])
-    practised = [practise(s, 1.0, random) for s in streams]
+    practised = [practise(s, network.vocabulary, 1.0, random) for s in streams]
     device = next(network.parameters()).device
     right, errors, ages, words, confidences = [], [], [], [], []
     with torch.no_grad():

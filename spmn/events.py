@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,18 +32,22 @@ class Vocabulary:
     words: tuple[str, ...]  # id -> word; words[0] is "" and words[1] is BLANK
     answers: tuple[str, ...]  # id -> answer
     length: int  # words of the longest sentence
+    counts: tuple[int, ...]  # id -> how often the word is said in statements of the training stories
 
     @classmethod
     def of(cls, stories: Iterable[Story]) -> Vocabulary:
         """Everything said in these stories, in alphabetical order."""
-        words, answers, length = set[str](), set[str](), 1
+        words, told, answers, length = set[str](), Counter[str](), set[str](), 1
         for story in stories:
             for line in story.lines:
                 words.update(line.words)
                 length = max(length, len(line.words))
-                if line.answer is not None:
+                if line.answer is None:
+                    told.update(line.words)
+                else:
                     answers.add(line.answer)
-        return cls(("", BLANK, *sorted(words)), tuple(sorted(answers)), length)
+        listed = ("", BLANK, *sorted(words))
+        return cls(listed, tuple(sorted(answers)), length, tuple(told[word] for word in listed))
 
     def ids(self, words: Sequence[str]) -> list[int]:
         """Word ids of a sentence; raises VocabularyError quoting a word or length never seen in training."""
@@ -102,36 +107,39 @@ def stream(story: Story, vocabulary: Vocabulary) -> Stream:
     return Stream(story.task, words, kind, clock, target, np.full(len(story.lines), -1, np.int64))
 
 
-def practise(source: Stream, chance: float, random: np.random.Generator) -> Stream:
+def practise(source: Stream, vocabulary: Vocabulary, chance: float, random: np.random.Generator) -> Stream:
     """Insert retrieval practice: after a statement, with this chance, ask for an earlier one.
 
-    The statement is drawn uniformly from those told so far (the newest included); its words with the last one
-    replaced by BLANK are the question, the withheld word is the answer, nothing is written. Where several
-    statements share these words the newest of them is meant: what it said has overwritten the others.
+    The statement is drawn uniformly from those told so far (the newest included). One of its words, drawn
+    with probability proportional to 1 / (its count in the training stories), is replaced by BLANK: the words
+    left are the question, the withheld word is the answer, nothing is written. Rare words carry the content;
+    the last word is often "there". Where several statements share these words the newest of them is meant.
     """
-    blanked = source.words.copy()
-    last = (source.words > 0).sum(1) - 1
-    withheld = blanked[np.arange(len(last)), last]
-    blanked[np.arange(len(last)), last] = 1
-    cues = [tuple(row) for row in blanked.tolist()]
-    newest: dict[tuple[int, ...], int] = {}
-    rows: list[tuple[int, int]] = []  # (event, event that practice asks for or -1)
+    rows: list[tuple[int, int, int]] = []  # event, event that practice asks for or -1, position withheld
     told: list[int] = []
+    rarity = 1.0 / np.maximum(vocabulary.counts, 1)
     for n, kind in enumerate(source.kind):
-        rows.append((n, -1))
+        rows.append((n, -1, 0))
         if kind == STATEMENT:
             told.append(n)
-            newest[cues[n]] = n
             if chance > 0 and random.random() < chance:
-                rows.append((n, newest[cues[told[random.integers(len(told))]]]))
-    at, asked = (np.array(column) for column in zip(*rows, strict=True))
+                chosen = source.words[told[random.integers(len(told))]]
+                weight = np.where(chosen > 0, rarity[chosen], 0.0).cumsum()
+                blank = int(np.searchsorted(weight, random.random() * weight[-1], side="right"))
+                others = np.arange(len(chosen)) != blank
+                same = (source.words[told][:, others] == chosen[others]).all(1)
+                rows.append((n, told[int(np.flatnonzero(same)[-1])], blank))
+    event, asked, at = (np.array(column) for column in zip(*rows, strict=True))
     practice = asked >= 0
+    words = source.words[np.where(practice, asked, event)]
+    withheld = words[np.arange(len(rows)), at]
+    words[practice, at[practice]] = vocabulary.words.index(BLANK)
     return Stream(
         source.task,
-        np.where(practice[:, None], blanked[asked], source.words[at]),
-        np.where(practice, PRACTICE, source.kind[at]),
-        source.clock[at],
-        np.where(practice, withheld[asked], source.target[at]),
+        words,
+        np.where(practice, PRACTICE, source.kind[event]),
+        source.clock[event],
+        np.where(practice, withheld, source.target[event]),
         np.where(practice, source.clock[asked], -1),
     )
 

@@ -106,14 +106,17 @@ def open_run(folder: Path | str) -> Run:
             raise CheckpointError(
                 f"{str(path)!r} is of version {record['version']}; this program reads {VERSION}"
             )
-        words = record["vocabulary"]
+        said = record["vocabulary"]
+        vocabulary = Vocabulary(
+            tuple(said["words"]), tuple(said["answers"]), said["length"], tuple(said["counts"])
+        )
         source = {**record["source"], "tasks": tuple(record["source"]["tasks"])}
         return Run(
             Path(folder),
             Network(**record["network"]),
             Training(**record["training"]),
             Source(**source),
-            Vocabulary(tuple(words["words"]), tuple(words["answers"]), words["length"]),
+            vocabulary,
             record["digest"],
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as problem:

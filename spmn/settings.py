@@ -9,6 +9,9 @@ from typing import Any
 from spmn.errors import SettingsError
 
 
+PRACTICE_FALLS = 0.4
+
+
 def _require(holds: bool, name: str, value: object, must_be: str) -> None:
     if not holds:
         raise SettingsError(f"{name} is {value}; it must be {must_be}")
@@ -54,13 +57,14 @@ class Training:
     """How a network is trained."""
 
     epochs: int = 30
-    learning_rate: float = 4e-3  # peak of the one-cycle schedule
+    learning_rate: float = 3e-3  # peak of the one-cycle schedule
     warm_up: float = 0.1  # share of all steps in which the learning rate rises
     weight_decay: float = 1e-3
     gradient_norm: float = 1.0
     events_per_batch: int = 400
-    practice: float = 0.2  # chance of a retrieval-practice question after each statement of a training story
-    clue_loss: float = 0.05  # weight of the content, time and confidence losses beside the answer loss
+    practice: float = 0.4  # chance of a retrieval-practice question after each statement, at the start
+    practice_late: float = 0.1  # the same from PRACTICE_FALLS of the training on; linear in between
+    clue_loss: float = 0.1  # weight of a practice question beside an ordinary one
     validation: float = 0.1  # share of the distinct stories set aside
     stories: int = 10_000  # questions generated per task when no data folder is given
     seed: int = 0
@@ -71,8 +75,14 @@ class Training:
         _require(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
         _require(self.events_per_batch >= 1, "events_per_batch", self.events_per_batch, "at least 1")
         _require(0 <= self.practice <= 1, "practice", self.practice, "from 0 to 1")
+        _require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
         _require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
+
+    def practice_at(self, done: float) -> float:
+        """Chance of retrieval practice at a share `done` of the training."""
+        late = min(1.0, done / PRACTICE_FALLS)
+        return self.practice + late * (self.practice_late - self.practice)
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "default": Preset(),
-    "practice": Preset(training=Training(practice=1.0, clue_loss=1.0)),
+    "practice": Preset(training=Training(practice=1.0, practice_late=1.0, clue_loss=0.5)),
     "error-driven": Preset(network=Network(rule="error-driven")),
     "pair-stdp": Preset(network=Network(rule="pair-stdp")),
 }

@@ -86,7 +86,8 @@ def train(
     with _interruptible() as interrupted:
         while position.epoch < settings.epochs:
             random = np.random.default_rng([settings.seed, position.epoch])
-            practised = [practise(s, settings.practice, random) for s in streams]
+            chance = settings.practice_at(position.epoch / settings.epochs)
+            practised = [practise(s, run.vocabulary, chance, random) for s in streams]
             plan = batches([len(s.kind) for s in practised], settings.events_per_batch, random)
             network.train()
             while position.batch < len(plan):
@@ -152,7 +153,8 @@ def _step(
     loss = nn.functional.cross_entropy(logits, target)
     total = loss
     if practised.any() and settings.clue_loss:
-        total = total + settings.clue_loss * clue_loss(network.clues(activity, practised), batch, practised)
+        weight = settings.clue_loss * float(practised.sum() / asked.sum())
+        total = total + weight * clue_loss(network.clues(activity, practised), batch, practised)
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)

@@ -1,5 +1,7 @@
 """Vocabulary, retrieval practice and batches."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -55,18 +57,31 @@ def test_stream(vocabulary: Vocabulary) -> None:
     assert stream(unheard, vocabulary).kind.tolist() == [STATEMENT, QUESTION]
 
 
-def test_practice_asks_for_the_newest_statement_with_the_same_words(vocabulary: Vocabulary) -> None:
+def test_practice_withholds_a_word_of_the_newest_such_statement(vocabulary: Vocabulary) -> None:
     source = stream(STORY, vocabulary)
-    events = practise(source, 1.0, np.random.default_rng(0))
-    assert events.kind.tolist() == [STATEMENT, PRACTICE] * 3 + [QUESTION]
     blank = vocabulary.words.index(BLANK)
-    for n in np.flatnonzero(events.kind == PRACTICE):
-        words, told = events.words[n], events.words[:n:2] if n < 6 else events.words[:6:2]
-        matches = [i for i, line in enumerate(told) if (line[:4] == words[:4]).all()]
-        assert words[4] == blank
-        assert events.born[n] == matches[-1]
-        assert events.target[n] == told[matches[-1]][4]
-    assert practise(source, 0.0, np.random.default_rng(0)).kind.tolist() == source.kind.tolist()
+    withheld = Counter[str]()
+    for seed in range(200):
+        events = practise(source, vocabulary, 1.0, np.random.default_rng(seed))
+        assert events.kind.tolist() == [STATEMENT, PRACTICE] * 3 + [QUESTION]
+        assert events.clock.tolist() == [0, 0, 1, 1, 2, 2, 3]
+        for n in np.flatnonzero(events.kind == PRACTICE):
+            words, told = events.words[n], source.words[: n // 2 + 1]
+            (at,) = np.flatnonzero(words == blank)
+            same = [i for i, line in enumerate(told) if (np.delete(line, at) == np.delete(words, at)).all()]
+            assert events.born[n] == same[-1]
+            assert events.target[n] == told[same[-1]][at]
+            withheld[vocabulary.words[events.target[n]]] += 1
+    # told: mary 2, john 1, went, to, the 3, garden, kitchen, office 1: rarer words are withheld more often
+    assert withheld["garden"] > 1.5 * withheld["went"]
+    assert sum(withheld.values()) == 600
+
+
+def test_no_practice_changes_nothing(vocabulary: Vocabulary) -> None:
+    source = stream(STORY, vocabulary)
+    same = practise(source, vocabulary, 0.0, np.random.default_rng(0))
+    for name in ("words", "kind", "clock", "target", "born"):
+        assert (getattr(same, name) == getattr(source, name)).all()
 
 
 def test_collate_pads_with_nothing(vocabulary: Vocabulary) -> None:
