@@ -18,6 +18,10 @@ from spmn.plasticity import RULES
 from spmn.provenance import explain, questions
 from spmn.stdp import emulator_window, stdp_window
 
+ACROSS = 12
+"""Snapshots of the memory side by side."""
+THINNEST = 16
+"""Rows of the raster that a population gets, even if it has fewer neurons."""
 COLOURS = {
     "encoder": "#555555", "write_key": "#d62728", "read_key": "#1f77b4", "association": "#ff7f0e",
     "update": "#9467bd", "reset": "#8c564b", "recall": "#2ca02c",
@@ -71,7 +75,7 @@ def raster(network: SPMN, story: Story, path: Path) -> Path:
         for name in level._fields
     ]
     steps, count = network.settings.steps, len(story.lines)
-    height = sum(spikes.shape[-1] for _, spikes in bands)
+    height = sum(max(THINNEST, spikes.shape[-1]) for _, spikes in bands)
     figure = _figure(max(8.0, 0.55 * count + 2.5), max(6.0, height / 110))
     axis = figure.subplots()
     bottom = 0
@@ -79,9 +83,17 @@ def raster(network: SPMN, story: Story, path: Path) -> Path:
     for name, spikes in bands:
         times = spikes[:, 0].movedim(0, 1).flatten(0, 1)  # [N T, n]
         when, neuron = times.nonzero().T.numpy()
-        axis.scatter(when, bottom + neuron, s=1.2, marker="|", color=COLOURS[name.split()[0]], linewidths=0.7)
-        ticks.append((bottom + times.shape[1] / 2, f"{name} ({times.shape[1]})"))
-        bottom += times.shape[1]
+        band = max(THINNEST, times.shape[1])
+        axis.scatter(
+            when,
+            bottom + (neuron + 0.5) * band / times.shape[1],
+            s=1.2,
+            marker="|",
+            color=COLOURS[name.split()[0]],
+            linewidths=0.7,
+        )
+        ticks.append((bottom + band / 2, f"{name} ({times.shape[1]})"))
+        bottom += band
         axis.axhline(bottom - 0.5, color="#cccccc", linewidth=0.5)
     for n, line in enumerate(story.lines):
         axis.axvline(n * steps - 0.5, color="#bbbbbb", linewidth=0.5)
@@ -105,31 +117,33 @@ def memory(network: SPMN, story: Story, path: Path) -> Path:
         state = network(events.at(slice(n, n + 1)), state).memory
         states.append(state)
     s = network.settings
-    low, high = min(0.0, float(torch.stack(states).min())), 1.0
-    figure = _figure(1.0 * len(states) + 1.2, 1.0 + 1.9 * s.depth)
-    axes = figure.subplots(s.depth, len(states), squeeze=False)
-    for d in range(s.depth):
-        for column, snapshot in enumerate(states):
-            axis = axes[d, column]
-            blocks = snapshot[d, 0].flatten(0, 1)  # [H K, V]
-            image = axis.imshow(
-                blocks, vmin=low, vmax=high, aspect="auto", cmap="magma", interpolation="nearest"
-            )
-            axis.set_xticks([])
-            axis.set_yticks([])
-            for h in range(1, s.heads):
-                axis.axhline(h * s.keys - 0.5, color="#4477aa", linewidth=0.5)
-            if column == 0:
-                axis.set_ylabel(f"level {d + 1}\nkeys, {s.heads} heads", fontsize=7)
-            if d == 0:
-                title = "start" if column == 0 else _caption(story.lines[column - 1])
-                asks = column > 0 and story.lines[column - 1].is_question
-                axis.set_title(
-                    title, fontsize=5, rotation=60, ha="left", color="#b8860b" if asks else "black"
+    low = min(0.0, float(torch.stack(states).min()))
+    rows = -(-len(states) // ACROSS)
+    figure = _figure(1.0 * min(ACROSS, len(states)) + 1.2, 0.8 + (1.3 * s.depth + 0.9) * rows)
+    parts = figure.subfigures(rows, 1, squeeze=False)[:, 0]
+    for row, part in enumerate(parts):
+        shown = states[row * ACROSS : (row + 1) * ACROSS]
+        axes = part.subplots(s.depth, min(ACROSS, len(states)), squeeze=False)
+        for axis in axes[:, len(shown) :].flat:
+            axis.set_axis_off()
+        for column, snapshot in enumerate(shown):
+            n = row * ACROSS + column - 1  # the event before this snapshot
+            asks = n >= 0 and story.lines[n].is_question
+            title = "start" if n < 0 else _caption(story.lines[n]).replace(" the ", "\nthe ")
+            axes[0, column].set_title(title, fontsize=5, color="#b8860b" if asks else "black")
+            for d in range(s.depth):
+                axis = axes[d, column]
+                blocks = snapshot[d, 0].flatten(0, 1)  # [H K, V]
+                image = axis.imshow(
+                    blocks, vmin=low, vmax=1.0, aspect="auto", cmap="magma", interpolation="none"
                 )
-            if d == s.depth - 1:
-                axis.set_xlabel("values", fontsize=6)
-    figure.colorbar(image, ax=axes, fraction=0.01, pad=0.01)
+                axis.set_xticks([])
+                axis.set_yticks([])
+                for h in range(1, s.heads):
+                    axis.axhline(h * s.keys - 0.5, color="#4477aa", linewidth=0.5)
+                if column == 0:
+                    axis.set_ylabel(f"level {d + 1}\n{s.heads} heads of keys", fontsize=6)
+        part.colorbar(image, ax=axes, fraction=0.01, pad=0.01)
     return _save(figure, path)
 
 

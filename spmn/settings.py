@@ -8,7 +8,6 @@ from typing import Any
 
 from spmn.errors import SettingsError
 
-
 PRACTICE_FALLS = 0.4
 
 

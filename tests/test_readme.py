@@ -1,0 +1,31 @@
+"""What the README shows works as printed."""
+
+import re
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from spmn.cli import app
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_plastic_layer_example_runs() -> None:
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "PlasticLayer" in block]
+    names: dict[str, object] = {}
+    exec(code, names)
+    state = names["state"]
+    assert state.weights.shape == (32, 100, 10)  # type: ignore[attr-defined]
+    assert not (state.weights == 0.5).all()  # type: ignore[attr-defined]
+
+
+def test_every_command_shown_exists_with_its_options() -> None:
+    shown = re.findall(r"^ +spmn ([^#\n]+)", README, re.M)
+    assert len(shown) >= 9
+    for line in shown:
+        words = line.split()
+        path = [words[0]] if words[0] not in ("train", "data") else words[:2]
+        done = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+        assert done.exit_code == 0, line
+        for option in (word for word in words if word.startswith("--")):
+            assert option in re.sub(r"\x1b\[[0-9;]*m", "", done.output), (line, option)
