@@ -53,7 +53,7 @@ class LearningRule:
             window; "step": it acts at every time step.
         rates: default value of every rate.
         x1_tau, x2_tau, y1_tau: time constant of a trace in steps; it decays by exp(-1/tau) per step and
-            grows by 1 at a spike, to at most 1. 0: the trace equals the spike.
+            grows by 1 at a spike (on the chip, traces saturate at 127). 0: the trace equals the spike.
         low, high: bounds of w.
 
     Raises:
