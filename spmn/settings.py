@@ -8,8 +8,6 @@ from typing import Any
 
 from spmn.errors import SettingsError
 
-PRACTICE_FALLS = 0.4
-
 
 def _require(holds: bool, name: str, value: object, must_be: str) -> None:
     if not holds:
@@ -55,14 +53,15 @@ class Network:
 class Training:
     """How a network is trained."""
 
-    epochs: int = 30
+    epochs: int = 12
+    cycles: int = 1  # one-cycle schedules of the learning rate, one after the other, within the epochs
     learning_rate: float = 3e-3  # peak of the one-cycle schedule
     warm_up: float = 0.1  # share of all steps in which the learning rate rises
     weight_decay: float = 1e-3
     gradient_norm: float = 1.0
     events_per_batch: int = 400
-    practice: float = 0.4  # chance of a retrieval-practice question after each statement, at the start
-    practice_late: float = 0.1  # the same from PRACTICE_FALLS of the training on; linear in between
+    practice: float = 0.2  # chance of a retrieval-practice question after each statement, in the first cycle
+    practice_late: float = 0.1  # the same in later cycles
     clue_loss: float = 0.1  # weight of a practice question beside an ordinary one
     validation: float = 0.1  # share of the distinct stories set aside
     stories: int = 10_000  # questions generated per task when no data folder is given
@@ -70,6 +69,9 @@ class Training:
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        _require(
+            1 <= self.cycles <= self.epochs, "cycles", self.cycles, f"from 1 to {self.epochs}, the epochs"
+        )
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _require(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
         _require(self.events_per_batch >= 1, "events_per_batch", self.events_per_batch, "at least 1")
@@ -78,10 +80,14 @@ class Training:
         _require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
 
+    def cycle(self, done: float) -> tuple[int, float]:
+        """Number of the learning-rate cycle at a share `done` of the training, and the share done of it."""
+        number = min(int(done * self.cycles), self.cycles - 1)
+        return number, done * self.cycles - number
+
     def practice_at(self, done: float) -> float:
         """Chance of retrieval practice at a share `done` of the training."""
-        late = min(1.0, done / PRACTICE_FALLS)
-        return self.practice + late * (self.practice_late - self.practice)
+        return self.practice if self.cycle(done)[0] == 0 else self.practice_late
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,8 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "default": Preset(),
-    "practice": Preset(training=Training(practice=1.0, practice_late=1.0, clue_loss=0.5)),
+    # who holds what first, by strong practice; then, from there, what follows from it
+    "chained": Preset(training=Training(epochs=66, cycles=3, practice=0.4)),
     "error-driven": Preset(network=Network(rule="error-driven")),
     "pair-stdp": Preset(network=Network(rule="pair-stdp")),
 }

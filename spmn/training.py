@@ -145,7 +145,7 @@ def _step(
 ) -> dict[str, float]:
     """One gradient step; sums for the progress display."""
     for group in optimiser.param_groups:
-        group["lr"] = settings.learning_rate * one_cycle(done, settings.warm_up)
+        group["lr"] = settings.learning_rate * one_cycle(settings.cycle(done)[1], settings.warm_up)
     activity = network(batch)
     asked, practised = batch.kind == QUESTION, batch.kind == PRACTICE
     logits = network.answer(activity, asked)

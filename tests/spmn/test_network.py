@@ -75,4 +75,4 @@ def test_settings_are_checked() -> None:
         Network(depth=0)
     with pytest.raises(SettingsError, match="fancy"):
         preset("fancy")
-    assert set(PRESETS) >= {"default", "practice", "pair-stdp", "error-driven"}
+    assert set(PRESETS) >= {"default", "chained", "pair-stdp", "error-driven"}

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from spmn.data import Source
-from spmn.errors import CheckpointError
+from spmn.errors import CheckpointError, SettingsError
 from spmn.evaluation import answer, score_clues
 from spmn.events import stream
 from spmn.runs import Run, load_tensors, open_run, save_tensors
@@ -157,3 +157,17 @@ def test_one_cycle() -> None:
     assert factors[-1] == pytest.approx(0)
     assert factors[:11] == sorted(factors[:11])
     assert factors[10:] == sorted(factors[10:], reverse=True)
+
+
+def test_cycles_repeat_the_schedule_and_lower_the_practice() -> None:
+    settings = Training(epochs=10, cycles=2, practice=0.4, practice_late=0.1)
+    assert [settings.cycle(done) for done in (0.0, 0.25, 0.5, 0.75)] == [
+        (0, 0.0),
+        (0, 0.5),
+        (1, 0.0),
+        (1, 0.5),
+    ]
+    assert settings.cycle(1.0) == (1, 1.0)
+    assert [settings.practice_at(done) for done in (0.0, 0.49, 0.5, 1.0)] == [0.4, 0.4, 0.1, 0.1]
+    with pytest.raises(SettingsError, match="cycles is 11"):
+        Training(epochs=10, cycles=11)
