@@ -97,7 +97,7 @@ def train_babi(
     finally:
         if run.metrics:
             plots.learning_curves(run.metrics, run.folder / "curves.png", str(folder))
-    best = min(run.metrics, key=lambda line: line["error"])
+    best = min(reversed(run.metrics), key=lambda line: line["error"])  # of equal ones the last is kept
     console.print(
         f"best epoch {best['epoch']}: validation error {best['error']:.2%}; next: spmn evaluate {folder}"
     )
