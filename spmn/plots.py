@@ -54,12 +54,14 @@ def learning_curves(metrics: Sequence[dict[str, Any]], path: Path, title: str = 
     draw(axes[0, 1], errors, "wrong answers, % (tasks: validation)", log=True)
     clues = {"content": column("content", 100), "content, chance": column("content_chance", 100)}
     draw(axes[1, 0], clues, "withheld words recalled, %")
-    rates = {
-        name: [line["rates"][name] for line in metrics]
-        for name in metrics[0]["rates"]
-        if not name.endswith("3")
-    }
-    draw(axes[1, 1], rates, "spikes per neuron and step")
+    for name in metrics[0]["rates"]:
+        population, level = name.rstrip("0123456789"), name[-1]
+        series = [line["rates"][name] for line in metrics]
+        style = {"1": "-", "2": "--", "3": ":"}.get(level, "-.")
+        axes[1, 1].plot(epochs, series, style, color=COLOURS[population], label=name, linewidth=1)
+    axes[1, 1].set(xlabel="epoch", title="spikes per neuron and step", ylim=(0, 1))
+    axes[1, 1].legend(fontsize=5, ncols=4)
+    axes[1, 1].grid(alpha=0.3)
     figure.suptitle(title)
     return _save(figure, path)
 
