@@ -135,7 +135,7 @@ def memory(network: SPMN, story: Story, path: Path) -> Path:
             axes[0, column].set_title(title, fontsize=5, color="#b8860b" if asks else "black")
             for d in range(s.depth):
                 axis = axes[d, column]
-                blocks = snapshot[d, 0].flatten(0, 1)  # [H K, V]
+                blocks = snapshot[d, 0].flatten(0, 1).numpy()  # [H K, V]
                 image = axis.imshow(
                     blocks, vmin=low, vmax=1.0, aspect="auto", cmap="magma", interpolation="none"
                 )
@@ -183,10 +183,10 @@ def stdp(path: Path, reach: int = 10) -> Path:
         delta, dw = stdp_window(rule, reach)
         axis.axhline(0, color="black", linewidth=0.5)
         axis.axvline(0, color="black", linewidth=0.5)
-        axis.plot(delta, dw, "o-", markersize=3, label="torch")
+        axis.plot(delta.numpy(), dw.numpy(), "o-", markersize=3, label="torch")
         on_chip = emulator_window(rule, reach)
         if on_chip is not None:
-            axis.plot(*on_chip, "x", markersize=5, label="emulator")
+            axis.plot(*(part.numpy() for part in on_chip), "x", markersize=5, label="emulator")
         axis.set_title(f"{rule.name}\n{rule.dw}", fontsize=8)
         axis.set_xlabel("t_post - t_pre, steps", fontsize=8)
         axis.legend(fontsize=7)
