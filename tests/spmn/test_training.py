@@ -27,9 +27,7 @@ SOURCE = Source((1,), questions=600)
 
 
 def test_learns_task_1(tmp_path: Path) -> None:
-    run = start(
-        tmp_path, Source((1,), questions=4000), Preset(training=Training(epochs=5, events_per_batch=200))
-    )
+    run = start(tmp_path, Source((1,), questions=8000), Preset(training=Training(epochs=4)))
     train(run)
     first, last = run.metrics[0], run.metrics[-1]
     assert last["error"] < 0.2
