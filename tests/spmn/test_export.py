@@ -106,6 +106,24 @@ def test_memory_is_that_of_torch_and_questions_write_nothing(network: SPMN, stre
     assert np.mean(worst) < 0.02
 
 
+def test_recall_bias_acts_in_the_read_phase_alone(network: SPMN, streams: list[Stream]) -> None:
+    """While the memory is empty, in the first event, nothing else drives recall."""
+    with torch.no_grad():
+        for level in network.levels:
+            level.memory.bias.fill_(0.6)
+        expected = network(collate(streams[:2]).at(slice(0, 1))).levels
+    heads = range(network.settings.heads)
+    probes = [Probe(f"level{d + 1}.recall.{h}") for d in range(network.settings.depth) for h in heads]
+    recorded = run_probed(network, streams[:2], probes)
+    steps = network.settings.steps
+    for d, level in enumerate(expected):
+        first = LAG * d + 4
+        chip = np.concatenate([recorded[f"level{d + 1}.recall.{h}", "spikes"] for h in heads], 2)
+        assert (chip[first : first + steps] == level.recall[:, :, 0].numpy()).all()
+        assert chip[:first].sum() == 0
+        assert float(level.recall.mean()) == pytest.approx(0.4)
+
+
 def test_answers_agree_and_survive_the_file(
     network: SPMN, streams: list[Stream], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
