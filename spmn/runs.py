@@ -178,7 +178,12 @@ def save_checkpoint(run: Run, network: SPMN, optimiser: torch.optim.Optimizer, p
 
 
 def resume(run: Run, network: SPMN, optimiser: torch.optim.Optimizer) -> Position:
-    """Put the last checkpoint into network and optimiser; a fresh position where there is none."""
+    """Put the last checkpoint into network and optimiser; a fresh position where there is none.
+
+    Temporary files that a killed run left behind are removed.
+    """
+    for stale in run.folder.glob(".*.tmp.*"):
+        stale.unlink(missing_ok=True)
     path = run.folder / "checkpoint.safetensors"
     if not path.exists():
         return Position()
