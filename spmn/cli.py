@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -206,7 +207,7 @@ def ask(run: RunFolder) -> None:
         try:
             found = dialogue.say(line)
         except SpmnError as problem:
-            console.print(f"[red]{problem}[/red]")
+            console.print(str(problem), style="red", markup=False)
             continue
         if found is None:
             continue
@@ -256,7 +257,7 @@ def doctor() -> None:
 
     table = Table("what", "usable", "detail")
     for finding in examine():
-        table.add_row(finding.name, "yes" if finding.usable else "no", finding.detail)
+        table.add_row(finding.name, "yes" if finding.usable else "no", escape(finding.detail))
     console.print(table)
 
 

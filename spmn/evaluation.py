@@ -92,7 +92,7 @@ def score_clues(network: SPMN, streams: Sequence[Stream], seed: int = 0) -> Clue
             best = clues.confidence.argmax(-1)
             pick = torch.arange(len(best), device=device), best
             right.append(clues.content[pick].argmax(-1) == batch.target[rows])
-            position, confidence = clues.time()[pick].unbind(-1)
+            position, confidence = clues.time(batch.clock[rows])[pick].unbind(-1)
             errors.append((position - batch.born[rows]).abs())
             ages.append((batch.clock - batch.born)[rows].float())
             words.append(batch.target[rows])

@@ -51,11 +51,18 @@ class Clues(NamedTuple):
     digits: Tensor  # [rows, depth, 2, 16], logits of the two clock digits of the recalled event
     confidence: Tensor  # [rows, depth], logit that the content is right
 
-    def time(self) -> Tensor:
-        """Time clue [rows, depth, 2]: position (event number, expected) and confidence in 0..1."""
-        values = torch.arange(DIGIT, dtype=self.digits.dtype, device=self.digits.device)
-        high, low = (self.digits.softmax(-1) @ values).unbind(-1)
-        return torch.stack((DIGIT * high + low, torch.sigmoid(self.confidence)), -1)
+    def time(self, now: Tensor) -> Tensor:
+        """Time clue [rows, depth, 2]: position (expected event number) and confidence in 0..1.
+
+        now: [rows] event number of the question; nothing recalled can be later, so
+        p(event) is p(high digit) p(low digit), renormalised over the events up to now.
+        """
+        high, low = self.digits.softmax(-1).unbind(-2)
+        p = (high[..., :, None] * low[..., None, :]).flatten(-2)  # [rows, depth, 256]
+        event = torch.arange(p.shape[-1], device=p.device)
+        p = p * (event <= now[:, None, None])
+        position = (p @ event.to(p.dtype)) / p.sum(-1).clamp_min(1e-30)
+        return torch.stack((position, torch.sigmoid(self.confidence)), -1)
 
 
 class Encoder(nn.Module):

@@ -50,7 +50,7 @@ def explain(network: SPMN, story: Events, question: int) -> Explanation:
     said = int(p[0].argmax())
     log_odds = torch.logit(p[:, said], eps=1e-9)
     clues = network.clues(activity, rows)
-    words, time = clues.content[0].argmax(-1), clues.time()[0]
+    words, time = clues.content[0].argmax(-1), clues.time(copies.clock[rows])[0]
     vocabulary = network.vocabulary
     return Explanation(
         vocabulary.answers[said],

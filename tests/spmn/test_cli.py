@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from hardware.files import load
+from spmn import doctor as doctor_module
+from spmn.cli import app
 from spmn.datasets.babi import read
 
 
@@ -110,6 +113,11 @@ def test_doctor() -> None:
     assert shown.returncode == 0
     for word in ("torch", "emulator", "lava", "loihi2", "cuda"):
         assert word in shown.stdout
+
+
+def test_brackets_are_printed_not_read_as_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_module, "PACKAGES", {"no-such-package": "pip install 'spmn[extra]'"})
+    assert "spmn[extra]" in CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "200"}).output
 
 
 def failing(done: subprocess.CompletedProcess[str], *says: str) -> None:
