@@ -43,8 +43,8 @@ class Source:
         if folder is not None:
             return load(folder, self.tasks, "test")
         stories: list[Story] = []
+        seen = {story.key for story in self._train()}
         for task in self.tasks:
-            seen = {story.key for story in self._train() if story.task == task}
             fresh: list[Story] = []
             wanted, seed = questions, self.seed + TEST_SEED
             while sum(len(story.questions) for story in fresh) < questions:

@@ -13,6 +13,8 @@ from spmn.network import SPMN
 
 EVENTS = 2000
 """Events per batch in evaluation."""
+CLUE_STORIES = 200
+"""Stories on which recall is scored: it takes a practice question per statement."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spmn.events import BLANK, CLOCK, QUESTION, STATEMENT, Events, Vocabulary
+from spmn.events import CLOCK, QUESTION, STATEMENT, Events, Vocabulary
 from spmn.neurons import Projection, lif
 from spmn.plasticity import PlasticMemory, rule_named
 from spmn.settings import Network
@@ -208,6 +208,3 @@ def clock_lines(clock: Tensor) -> Tensor:
     at = clock.clamp(0, CLOCK - 1)
     digits = (at // DIGIT, at % DIGIT)
     return torch.cat([nn.functional.one_hot(d, DIGIT) for d in digits], -1)
-
-
-__all__ = ["BLANK", "SPMN", "Activity", "Clues", "LevelSpikes", "clock_lines"]

@@ -8,14 +8,11 @@ from typing import Any, Literal
 from spmn.data import digest, limited
 from spmn.datasets.babi import Story
 from spmn.errors import DataError
-from spmn.evaluation import answer, score_clues
+from spmn.evaluation import CLUE_STORIES, answer, score_clues
 from spmn.events import stream
 from spmn.export import export
 from spmn.runners import emulate
 from spmn.runs import Run, open_run
-
-CLUE_STORIES = 200
-"""Stories on which recall is scored."""
 
 
 @dataclass(frozen=True)

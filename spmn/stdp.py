@@ -8,11 +8,11 @@ from torch import Tensor
 from hardware.errors import RuleError
 from hardware.rules import LearningRule, lower
 from hardware.stdp import measure_window
+from spmn.export import LONGEST_TAU, W_MAX
 from spmn.plasticity import PlasticLayer
 
 LEVEL = 32
 """Chip value of a trace of 1: leaves room for traces of several spikes below 127."""
-W_MAX = 254
 
 
 def stdp_window(rule: LearningRule, reach: int = 10, weight: float = 0.25) -> tuple[Tensor, Tensor]:
@@ -47,7 +47,7 @@ def emulator_window(
         on_chip = lower(
             rule,
             x1_level=LEVEL,
-            x1_tau=round(rule.x1_tau) or 65535,
+            x1_tau=round(rule.x1_tau) or LONGEST_TAU,
             x1_impulse=0 if graded else LEVEL,
             y1_level=LEVEL,
             y1_tau=round(rule.y1_tau),

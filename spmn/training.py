@@ -20,15 +20,13 @@ from torch import Tensor, nn
 from spmn import kernels
 from spmn.data import Source, digest
 from spmn.errors import CheckpointError
-from spmn.evaluation import answer, score_clues
+from spmn.evaluation import CLUE_STORIES, answer, score_clues
 from spmn.events import PRACTICE, QUESTION, Events, Vocabulary, batches, collate, practise, stream
 from spmn.network import DIGIT, SPMN, Clues
 from spmn.runs import Run, open_run, resume, save_checkpoint, save_tensors
 from spmn.settings import Preset, Training
 
 CHECKPOINT_SECONDS = 30.0
-CLUE_STORIES = 200
-"""Validation stories on which the clues are scored after each epoch."""
 
 Report = Callable[[str, dict[str, Any]], None]
 """Called with ("batch", progress) and ("epoch", metrics)."""
