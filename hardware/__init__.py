@@ -8,22 +8,11 @@ from hardware.emulator import Emulator, State
 from hardware.errors import FileError, HardwareError, ProgramError, RuleError, RunError
 from hardware.files import load, save
 from hardware.grammar import Factor
-from hardware.program import (
-    ClockLine,
-    Host,
-    InputAxons,
-    PlasticProjection,
-    Population,
-    Probe,
-    Program,
-    Projection,
-    Readout,
-    Schedule,
-    TimeAxons,
-    TokenAxons,
-)
+from hardware.host import ClockLine, Host, Readout, Schedule, TimeAxons, TokenAxons
+from hardware.lowering import lower, realised
+from hardware.program import InputAxons, PlasticProjection, Population, Probe, Program, Projection
 from hardware.recording import Operations, Recording, load_recording, save_recording
-from hardware.rules import ChipProduct, ChipRule, LearningRule, Product, lower, realised
+from hardware.rules import ChipProduct, ChipRule, LearningRule, Product
 from hardware.schedule import Event, encode, read_answers, word_ids
 from hardware.stdp import measure_window
 

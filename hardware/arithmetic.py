@@ -26,6 +26,9 @@ WEIGHT_FRACTION_BITS = 7
 """The learning engine works on weight << 7."""
 ACCUMULATOR_RANGE = (-(2**15) - 1, 2**15 - 1)
 WEIGHT_LIMITS = {"mixed": (-256, 255), "excitatory": (0, 255), "inhibitory": (-255, 0)}
+TAG_LIMITS = {"tag_1": (-257, 255), "tag_2": (0, 255)}
+THIRD_FACTOR_TAU = 65535
+"""Time constant of a y trace that a third factor sets; it matters within an epoch only."""
 ROUNDING_SEED = 2
 """Seed of the stream that rounds weights: Lava gives every connection the same."""
 
@@ -142,11 +145,16 @@ def add_change(accumulator: Int32, change: Int32) -> Int32:
     return _clip(accumulator + change, *ACCUMULATOR_RANGE)
 
 
-def round_weights(accumulator: Int32, sign_mode: str, random: float) -> Int32:
-    """New weights: q = accumulator / 128 kept to the sign mode, floor(q) + [random < q mod 1], clipped."""
-    low, high = WEIGHT_LIMITS[sign_mode]
-    if sign_mode != "mixed":
-        accumulator = np.maximum(accumulator, 0) if sign_mode == "excitatory" else np.minimum(accumulator, 0)
+def round_synapses(accumulator: Int32, limits: tuple[int, int], random: float) -> Int32:
+    """New weights or tags: q = accumulator / 128, floor(q) + [random < q mod 1], clipped to the limits.
+
+    A limit of 0 also holds before the rounding.
+    """
+    low, high = limits
+    if low == 0:
+        accumulator = np.maximum(accumulator, 0)
+    if high == 0:
+        accumulator = np.minimum(accumulator, 0)
     fraction = (accumulator & 127) / 128
     rounded = (accumulator >> WEIGHT_FRACTION_BITS) + (random < fraction)
     return _clip(rounded.astype(np.int32), low, high)

@@ -14,6 +14,9 @@ from hardware.errors import ProgramError
 
 IntArray = npt.NDArray[np.int64]
 
+MAX_SIZE = 2**20
+"""Most neurons or axons of one part."""
+
 _NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 
 
@@ -92,3 +95,9 @@ def integer_array(owner: str, name: str, value: Any, ndim: int, low: int, high: 
         raise ProgramError(f"{owner}: {name} spans {array.min()}..{array.max()}, outside {low}..{high}")
     array.setflags(write=False)
     return array
+
+
+def check_shape(owner: str, name: str, array: IntArray, shape: tuple[int, ...]) -> None:
+    """Raises ProgramError unless the array has this shape."""
+    if array.shape != shape:
+        raise ProgramError(f"{owner}: {name} has shape {array.shape}, but its ends need {shape}")

@@ -14,6 +14,8 @@ from typing import NoReturn
 from hardware.errors import RuleError
 
 VARIABLES = ("x0", "x1", "x2", "y0", "y1", "y2", "y3", "w")
+TAGS = ("t", "d")
+"""Further variables of a synapse, which only the chip's rules have."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def _parse_bracket(tokens: _Tokens) -> Factor:
         parts[kind] = (sign, value, position)
     tokens.take(")")
     sign, variable, position = parts["name"]
-    if variable not in VARIABLES:
-        fail(tokens.text, position, f"{variable!r} is not one of {', '.join(VARIABLES)}")
+    if variable not in (*VARIABLES, *TAGS):
+        fail(tokens.text, position, f"{variable!r} is not one of {', '.join((*VARIABLES, *TAGS))}")
     constant_sign, constant, _ = parts["number"]
     return Factor(variable, sign, constant_sign * float(constant))

@@ -15,31 +15,33 @@ from typing import Literal
 import numpy as np
 
 from hardware.checks import (
+    MAX_SIZE,
     IntArray,
     Value,
     check_choice,
     check_int,
     check_name,
-    check_steps,
+    check_shape,
     check_unique,
     integer_array,
 )
 from hardware.errors import ProgramError
+from hardware.host import Host, Schedule
 from hardware.rules import ChipRule
 
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
-Variable = Literal["spikes", "u", "v", "weights", "x1", "y1"]
+Storage = Literal["dense", "sparse"]
+Variable = Literal["spikes", "u", "v", "weights", "x1", "x2", "y1", "y2", "y3", "tag_1", "tag_2"]
 Graded = Literal["none", "overwrite", "add_saturate", "add_overflow"]
 
 WEIGHT_RANGE = {"mixed": (-256, 255), "excitatory": (0, 255), "inhibitory": (-255, 0)}
 GRADED_MODES: tuple[Graded, ...] = ("none", "overwrite", "add_saturate", "add_overflow")
 """How a graded spike sets x1, in the order of Lava's GradedSpikeCfg 0..3."""
 
-MAX_SIZE = 2**20
 MAX_DELAY = 63
 MAX_SEED = 2**31 - 4
 POPULATION_VARIABLES = ("spikes", "u", "v")
-PLASTIC_VARIABLES = ("weights", "x1", "y1")
+PLASTIC_VARIABLES = ("weights", "x1", "x2", "y1", "y2", "y3", "tag_1", "tag_2")
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Population(Value):
             check_int(self.name, "bias_mant", self.bias_mant, -4096, 4095)
         else:
             bias = integer_array(self.name, "bias_mant", self.bias_mant, 1, -4096, 4095)
-            _check_shape(self.name, "bias_mant", bias, (self.size,))
+            check_shape(self.name, "bias_mant", bias, (self.size,))
             object.__setattr__(self, "bias_mant", bias)
         if self.kind == "relay" and (np.any(self.bias_mant) or self.reset_interval):
             raise ProgramError(
@@ -105,7 +107,7 @@ class Population(Value):
 
 @dataclass(frozen=True, eq=False)
 class Projection(Value):
-    """Fixed synapses: Lava's Dense, or DelayDense if delays are given.
+    """Fixed synapses: Lava's Dense or Sparse, or DelayDense or DelaySparse if delays are given.
 
     Args:
         weights: [post, pre]; mixed -256..255 (kept even by the chip), excitatory 0..255, inhibitory -255..0.
@@ -113,6 +115,7 @@ class Projection(Value):
         num_weight_bits: weights are truncated to this many bits.
         num_message_bits: 0 for spikes without payload, else the payload's width.
         delays: extra steps 0..63, one integer or [post, pre]; a spike of step t arrives at t + 1 + delay.
+        storage: "sparse" keeps synapses of nonzero weight only; the spikes are the same.
     """
 
     name: str
@@ -124,14 +127,16 @@ class Projection(Value):
     sign_mode: SignMode = "mixed"
     num_message_bits: int = 0
     delays: int | IntArray = 0
+    storage: Storage = "dense"
 
     def __post_init__(self) -> None:
         _check_synapses(self)
+        check_choice(self.name, "storage", self.storage, ("dense", "sparse"))
         if isinstance(self.delays, int):
             check_int(self.name, "delays", self.delays, 0, MAX_DELAY)
         else:
             delays = integer_array(self.name, "delays", self.delays, 2, 0, MAX_DELAY)
-            _check_shape(self.name, "delays", delays, self.weights.shape)
+            check_shape(self.name, "delays", delays, self.weights.shape)
             object.__setattr__(self, "delays", delays)
 
 
@@ -140,7 +145,7 @@ class PlasticProjection(Value):
     """Synapses that learn at run time: Lava's LearningDense.
 
     The rule sees pre and post spikes in the step in which source and target send them. Weights are initial
-    values.
+    values; tags start at 0.
 
     Args:
         rule: the chip's learning rule.
@@ -149,6 +154,9 @@ class PlasticProjection(Value):
             impulse; "overwrite": x1 = h, so that a payload of 1 reads without a trace; "add_saturate":
             x1 = min((x1 + h) % 256, 127); "add_overflow": only the excess over 127 stays, and only it
             counts as x0.
+        third_factors: sources of y1, y2 and y3. "" for all three: a two-factor rule, where post spikes drive
+            the traces. Otherwise a three-factor rule: at every step y1, y2, y3 are what these populations (of
+            the target's size, such as relays of a reward) send, 0 where "".
         The others are those of `Projection`.
     """
 
@@ -163,9 +171,21 @@ class PlasticProjection(Value):
     sign_mode: SignMode = "excitatory"
     num_message_bits: int = 8
     graded: Graded = "none"
+    third_factors: tuple[str, str, str] = ("", "", "")
 
     def __post_init__(self) -> None:
         _check_synapses(self)
+        object.__setattr__(self, "third_factors", tuple(self.third_factors))
+        if len(self.third_factors) != 3:
+            raise ProgramError(
+                f"{self.name}: third_factors is {self.third_factors}: give the sources of y1, y2 and y3"
+            )
+        for trace in ("y1", "y2", "y3"):
+            set_by_spikes = getattr(self.rule, f"{trace}_impulse") or getattr(self.rule, f"{trace}_tau")
+            if self.three_factor and set_by_spikes:
+                raise ProgramError(
+                    f"{self.name}: third factors set {trace}, so {trace}_impulse and {trace}_tau must be 0"
+                )
         check_int(self.name, "seed", self.seed, 0, MAX_SEED)
         check_choice(self.name, "graded", self.graded, GRADED_MODES)
         if self.graded == "none":
@@ -183,12 +203,19 @@ class PlasticProjection(Value):
                 f"{self.name}: x1_tau is 0, so x1 is cleared before the rule sees it: give at least 1"
             )
 
+    @property
+    def three_factor(self) -> bool:
+        """True if third factors set the y traces."""
+        return any(self.third_factors)
+
 
 @dataclass(frozen=True)
 class Probe:
-    """Record a variable of a population ("spikes", "u", "v") or plastic projection ("weights", "x1", "y1").
+    """Record a variable of a population or plastic projection.
 
-    Recorded at the end of the steps t = 1, 2, .. with t % every == offset % every.
+    Populations have "spikes", "u" and "v"; plastic projections "weights", traces "x1", "x2", "y1", "y2", "y3"
+    and, if their rule changes them, tags "tag_1" (t) and "tag_2" (d). Recorded at the end of the steps
+    t = 1, 2, .. with t % every == offset % every.
     """
 
     target: str
@@ -206,122 +233,6 @@ class Probe:
     def key(self) -> tuple[str, str]:
         """(target, variable): what the probe is called in a recording."""
         return self.target, self.variable
-
-
-@dataclass(frozen=True)
-class ClockLine:
-    """An input axon that spikes at fixed steps of every event, statement or question.
-
-    steps count from the event's first step, 0, and may lie beyond its window: events overlap in the pipeline.
-    """
-
-    name: str
-    steps: tuple[int, ...]
-    on: Literal["event", "statement", "question"] = "event"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", check_steps(self.name, self.steps))
-        check_choice(self.name, "on", self.on, ("event", "statement", "question"))
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """`window` steps for every event, then `drain` steps so that the last event leaves the pipeline."""
-
-    window: int
-    drain: int = 0
-    lines: tuple[ClockLine, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_int("schedule", "window", self.window, 1, 2**31 - 1)
-        check_int("schedule", "drain", self.drain, 0, 2**31 - 1)
-        check_unique("clock line", [line.name for line in self.lines])
-
-
-@dataclass(frozen=True)
-class TokenAxons:
-    """Words of an event: axon position * len(vocabulary) + word id spikes at each of `steps` of the event."""
-
-    name: str
-    positions: int
-    steps: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        check_int(self.name, "positions", self.positions, 1, MAX_SIZE)
-        object.__setattr__(self, "steps", check_steps(self.name, self.steps))
-
-
-@dataclass(frozen=True, eq=False)
-class TimeAxons(Value):
-    """Order of an event in its story: event n drives the axons set in code[min(n, rows - 1)] at `steps`.
-
-    code: [events, axons] of 0 and 1.
-    """
-
-    name: str
-    code: IntArray
-    steps: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "code", integer_array(self.name, "code", self.code, 2, 0, 1))
-        object.__setattr__(self, "steps", check_steps(self.name, self.steps))
-        if self.code.shape[0] == 0:
-            raise ProgramError(f"{self.name}: code has no row: give one row per event")
-
-
-@dataclass(frozen=True, eq=False)
-class Readout(Value):
-    """Answer of a question: argmax over answers of weights @ counts + bias.
-
-    counts are the spikes of `populations`, one after the other, in the steps
-    [start + first_step, start + first_step + steps) of a question that starts at step `start`.
-
-    Args:
-        weights: [answers, neurons] integers. bias: [answers] integers.
-        answers: the answer words, in the order of the rows of weights.
-    """
-
-    name: str
-    populations: tuple[str, ...]
-    first_step: int
-    steps: int
-    weights: IntArray
-    bias: IntArray
-    answers: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
-        check_int(self.name, "first_step", self.first_step, 0, 2**31 - 1)
-        check_int(self.name, "steps", self.steps, 1, 2**31 - 1)
-        limit = 2**31 - 1
-        object.__setattr__(self, "populations", tuple(self.populations))
-        object.__setattr__(self, "answers", tuple(self.answers))
-        object.__setattr__(
-            self, "weights", integer_array(self.name, "weights", self.weights, 2, -limit, limit)
-        )
-        object.__setattr__(self, "bias", integer_array(self.name, "bias", self.bias, 1, -limit, limit))
-        check_unique(f"{self.name}: answer", self.answers)
-        _check_shape(self.name, "bias", self.bias, (len(self.answers),))
-        if self.weights.shape[0] != len(self.answers) or not self.answers:
-            raise ProgramError(
-                f"{self.name}: {self.weights.shape[0]} rows of weights for {len(self.answers)} answers: "
-                "give one row per answer"
-            )
-
-
-@dataclass(frozen=True)
-class Host:
-    """What the host computer does: words to axons, spike counts to answers."""
-
-    vocabulary: tuple[str, ...]
-    tokens: TokenAxons
-    time: TimeAxons | None = None
-    readouts: tuple[Readout, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
-        check_unique("word", self.vocabulary)
-        check_unique("readout", [readout.name for readout in self.readouts])
 
 
 @dataclass(frozen=True)
@@ -363,6 +274,8 @@ class Program:
         )
         for projection in projections:
             self._check_ends(projection)
+        for plastic in self.plastic:
+            self._check_third_factors(plastic)
         self._check_probes()
         self._check_schedule()
         if self.host is not None:
@@ -377,7 +290,7 @@ class Program:
         if projection.target not in populations:
             raise ProgramError(f"{projection.name}: the target {projection.target!r} is no population")
         shape = (self.sizes[projection.target], self.sizes[projection.source])
-        _check_shape(projection.name, "weights", projection.weights, shape)
+        check_shape(projection.name, "weights", projection.weights, shape)
         source = populations.get(projection.source)
         if source is not None and source.kind == "relay" and projection.num_message_bits == 0:
             raise ProgramError(
@@ -385,18 +298,31 @@ class Program:
                 "drops: give the payload's width"
             )
 
+    def _check_third_factors(self, plastic: PlasticProjection) -> None:
+        sizes = {population.name: population.size for population in self.populations}
+        for source in filter(None, plastic.third_factors):
+            if sizes.get(source) != sizes[plastic.target]:
+                raise ProgramError(
+                    f"{plastic.name}: the third factor {source!r} must be a population of "
+                    f"{sizes[plastic.target]} neurons, one per post neuron, found {sizes.get(source)}"
+                )
+
     def _check_probes(self) -> None:
         check_unique("probe", [(probe.target, probe.variable) for probe in self.probes])
         kinds = {population.name: population.kind for population in self.populations}
-        plastic = {projection.name for projection in self.plastic}
+        plastic = {projection.name: projection for projection in self.plastic}
         for probe in self.probes:
-            known = plastic if probe.variable in PLASTIC_VARIABLES else set(kinds)
+            known = set(plastic) if probe.variable in PLASTIC_VARIABLES else set(kinds)
             if probe.target not in known:
                 what = "plastic projection" if probe.variable in PLASTIC_VARIABLES else "population"
                 raise ProgramError(f"probe of {probe.variable!r}: {probe.target!r} is no {what}")
             if probe.variable in ("u", "v") and kinds[probe.target] == "relay":
                 raise ProgramError(
                     f"probe of {probe.variable!r}: the relay {probe.target!r} has no state, probe its spikes"
+                )
+            if probe.variable.startswith("tag") and probe.variable not in plastic[probe.target].rule.series:
+                raise ProgramError(
+                    f"probe of {probe.variable!r}: the rule of {probe.target!r} never changes it"
                 )
 
     def _check_schedule(self) -> None:
@@ -428,7 +354,7 @@ class Program:
                         f"{readout.name}: add a probe of the spikes of {population!r} at every step"
                     )
             neurons = sum(self.sizes[population] for population in readout.populations)
-            _check_shape(readout.name, "weights", readout.weights, (len(readout.answers), neurons))
+            check_shape(readout.name, "weights", readout.weights, (len(readout.answers), neurons))
 
 
 def _check_synapses(projection: Projection | PlasticProjection) -> None:
@@ -441,8 +367,3 @@ def _check_synapses(projection: Projection | PlasticProjection) -> None:
     check_int(name, "num_message_bits", projection.num_message_bits, 0, 24)
     weights = integer_array(name, "weights", projection.weights, 2, *WEIGHT_RANGE[projection.sign_mode])
     object.__setattr__(projection, "weights", weights)
-
-
-def _check_shape(owner: str, name: str, array: IntArray, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise ProgramError(f"{owner}: {name} has shape {array.shape}, but its ends need {shape}")

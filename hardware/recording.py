@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hardware import store
 from hardware.checks import IntArray, Value
 from hardware.errors import FileError, RunError
-
-IntData = npt.NDArray[np.integer[Any]]
+from hardware.inputs import IntData
+from hardware.program import Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +43,8 @@ class Recording(Value):
         runner: what ran the program, such as "emulator".
         first_step: step number of the first step of this run; 1 unless it continues another.
         steps: number of steps run.
-        probes: (target, variable) -> [n, batch, ...]: spikes, u, v [n, batch, neurons], x1 [n, batch, pre],
-            y1 [n, batch, post], weights [n, batch, post, pre].
+        probes: (target, variable) -> [n, batch, ...]: spikes, u, v [n, batch, neurons], x1, x2
+            [n, batch, pre], y1, y2, y3 [n, batch, post], weights, tag_1, tag_2 [n, batch, post, pre].
         times: (target, variable) -> the n steps at whose end it was recorded.
         operations: counted operations; None from runners that do not count.
     """
@@ -64,6 +63,35 @@ class Recording(Value):
                 f"{key} was not recorded: add Probe{key} to the program; it has {sorted(self.probes)}"
             )
         return self.probes[key]
+
+
+def probe_times(program: Program, done: int, steps: int) -> dict[tuple[str, str], IntArray]:
+    """Steps at which each probe records in a run of `steps` steps after `done` steps."""
+    run = np.arange(done + 1, done + steps + 1)
+    return {probe.key: run[run % probe.every == probe.offset % probe.every] for probe in program.probes}
+
+
+def empty_probes(
+    program: Program, times: dict[tuple[str, str], IntArray], batch: int
+) -> dict[tuple[str, str], IntData]:
+    """Zeros in the shape and type of every probe: LIF spikes uint8, plastic variables int16, else int32.
+
+    y traces are int32, for a third factor may send any payload.
+    """
+    plastic = {projection.name: projection.weights.shape for projection in program.plastic}
+    relays = {population.name for population in program.populations if population.kind == "relay"}
+    probes: dict[tuple[str, str], IntData] = {}
+    for (target, variable), steps in times.items():
+        kind: type[np.integer[Any]] = np.int32
+        if target in plastic:
+            post, pre = plastic[target]
+            size = {"x": (pre,), "y": (post,)}.get(variable[0], (post, pre))
+            kind = np.int32 if variable[0] == "y" else np.int16
+        else:
+            size = (program.sizes[target],)
+            kind = np.uint8 if variable == "spikes" and target not in relays else np.int32
+        probes[target, variable] = np.zeros((len(steps), batch, *size), dtype=kind)
+    return probes
 
 
 def save_recording(recording: Recording, path: str | Path) -> None:

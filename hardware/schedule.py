@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from hardware.checks import IntArray
 from hardware.errors import RunError
-from hardware.program import Host, Program, Readout, Schedule
+from hardware.host import Host, Readout, Schedule
+from hardware.program import Program
 from hardware.recording import Recording
 
 Spikes = npt.NDArray[np.uint8]

@@ -18,7 +18,7 @@ from hardware.atomic import atomic
 from hardware.errors import FileError
 
 FORMAT = "spmn-hardware"
-VERSION = 1
+VERSION = 2
 
 Leaf = npt.NDArray[Any] | str | tuple[str, ...]
 

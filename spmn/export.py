@@ -31,9 +31,9 @@ from torch import Tensor
 
 from hardware import program as chip
 from hardware.errors import ProgramError, RuleError
+from hardware.host import ClockLine, Host, Readout, Schedule, TimeAxons, TokenAxons
+from hardware.lowering import lower
 from hardware.program import (
-    ClockLine,
-    Host,
     InputAxons,
     PlasticProjection,
     Population,
@@ -41,7 +41,7 @@ from hardware.program import (
     Program,
     Projection,
 )
-from hardware.rules import ChipRule, lower
+from hardware.rules import ChipRule
 from spmn.errors import ExportError
 from spmn.events import CLOCK
 from spmn.network import DIGIT, SPMN, Level, clock_lines
@@ -81,7 +81,7 @@ def export(network: SPMN, payload: int = 16, attributes: Mapping[str, str] | Non
             memory_level(draft, network, d, level, payload)
         sources = seen_by(network, network.decoder.folded())
         add_driven(draft, "decoder", sources, network.decoder.bias, depth, network)
-        readout = chip.Readout(
+        readout = Readout(
             name="answer",
             populations=("decoder",),
             first_step=LAG * depth + 2,
@@ -126,7 +126,7 @@ class Draft:
             Projection(name, source, target, weights, weight_exp=exp, sign_mode=mode, delays=delay)
         )
 
-    def program(self, network: SPMN, readout: chip.Readout, attributes: Mapping[str, str]) -> Program:
+    def program(self, network: SPMN, readout: Readout, attributes: Mapping[str, str]) -> Program:
         window, steps = self.window, self.steps
         spoken, active = tuple(range(steps)), tuple(range(1, steps + 1))
         vocabulary = network.vocabulary
@@ -139,8 +139,8 @@ class Draft:
         )
         host = Host(
             vocabulary=vocabulary.words,
-            tokens=chip.TokenAxons("words", vocabulary.length, spoken),
-            time=chip.TimeAxons("clock", clock_lines(torch.arange(CLOCK)).numpy(), active),
+            tokens=TokenAxons("words", vocabulary.length, spoken),
+            time=TimeAxons("clock", clock_lines(torch.arange(CLOCK)).numpy(), active),
             readouts=(readout,),
         )
         drain = max(0, readout.first_step + steps - window)
@@ -151,7 +151,7 @@ class Draft:
             projections=tuple(self.projections),
             plastic=tuple(self.plastic),
             probes=tuple(Probe(name) for name in readout.populations),
-            schedule=chip.Schedule(window, drain, lines),
+            schedule=Schedule(window, drain, lines),
             host=host,
             attributes=attributes,
         )

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from hardware.errors import RuleError
-from hardware.rules import LearningRule, lower
+from hardware.lowering import lower
+from hardware.rules import LearningRule
 from hardware.stdp import measure_window
 from spmn.export import LONGEST_TAU, W_MAX
 from spmn.plasticity import PlasticLayer

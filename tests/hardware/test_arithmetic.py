@@ -126,10 +126,18 @@ def test_change_saturates_the_accumulator():
 def test_weights_round_at_random_and_keep_their_sign_mode():
     # 10.5, -0.5 and 255.99 in 128ths
     accumulator = ints(1344, -64, 32767)
-    np.testing.assert_array_equal(arithmetic.round_weights(accumulator, "mixed", 0.4), (11, 0, 255))
-    np.testing.assert_array_equal(arithmetic.round_weights(accumulator, "mixed", 0.6), (10, -1, 255))
-    np.testing.assert_array_equal(arithmetic.round_weights(accumulator, "excitatory", 0.6), (10, 0, 255))
-    np.testing.assert_array_equal(arithmetic.round_weights(accumulator, "inhibitory", 0.6), (0, -1, 0))
+    np.testing.assert_array_equal(
+        arithmetic.round_synapses(accumulator, arithmetic.WEIGHT_LIMITS["mixed"], 0.4), (11, 0, 255)
+    )
+    np.testing.assert_array_equal(
+        arithmetic.round_synapses(accumulator, arithmetic.WEIGHT_LIMITS["mixed"], 0.6), (10, -1, 255)
+    )
+    np.testing.assert_array_equal(
+        arithmetic.round_synapses(accumulator, arithmetic.WEIGHT_LIMITS["excitatory"], 0.6), (10, 0, 255)
+    )
+    np.testing.assert_array_equal(
+        arithmetic.round_synapses(accumulator, arithmetic.WEIGHT_LIMITS["inhibitory"], 0.6), (0, -1, 0)
+    )
 
 
 def test_random_stream_is_numpys_pcg64_whatever_the_block():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware import ChipRule, Factor, LearningRule, Product, RuleError, lower, realised
-from hardware.rules import MAX_COARSE_ERROR
+from hardware.lowering import MAX_COARSE_ERROR
 
 STORE = LearningRule("store", "lp*x0*x1*y0*(1-w) - ld*x0*x1*w", rates={"lp": 0.5, "ld": 0.5})
 
@@ -61,7 +61,7 @@ def test_chip_rule_has_signs_in_its_mantissas():
         ("x0*(300-w)", "constant"),
         ("x0*(x1+128)", "constant"),
         ("u0*w + u1*w", "several u<k>"),
-        ("x0*d", "'d' is not one of"),
+        ("x0*s", "'s' is not one of"),
         ("u10*w", "'u10' is not one of"),
     ],
 )

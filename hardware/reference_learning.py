@@ -9,7 +9,7 @@ All streams share one random scalar per draw, as every stream would have it in a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,30 +18,15 @@ from hardware import arithmetic
 from hardware.arithmetic import Bool, Float, Int32
 from hardware.program import PlasticProjection
 from hardware.rules import FACTOR_BITS, ChipProduct
+from hardware.state import PlasticState
 
 PRE_TRACES = ("x1", "x2")
 POST_TRACES = ("y1", "y2", "y3")
+SYNAPTIC = {"w": "weights", "t": "tag_1", "d": "tag_2"}
 
 Index = npt.NDArray[np.int64]
 Sites = tuple[Index, Index, Index]
 """Stream, post and pre index of synapses, broadcast against each other."""
-
-
-@dataclass
-class PlasticState:
-    """int32 weights [batch, post, pre], traces and spike times [batch, pre] (x) and [batch, post] (y)."""
-
-    weights: Int32
-    x1: Int32
-    x2: Int32
-    tx: Int32
-    y1: Int32
-    y2: Int32
-    y3: Int32
-    ty: Int32
-
-    def copy(self) -> PlasticState:
-        return PlasticState(*(getattr(self, field.name).copy() for field in fields(self)))
 
 
 class PlasticSynapses:
@@ -50,19 +35,15 @@ class PlasticSynapses:
     def __init__(self, projection: PlasticProjection) -> None:
         self.projection = projection
         self.rule = projection.rule
-        self.weights = arithmetic.quantise_weights(
-            projection.weights, projection.sign_mode, projection.num_weight_bits
-        )
-        self.gates = set.intersection(*(_gates(product) for product in self.rule.products))
+        self.limits = {"weights": arithmetic.WEIGHT_LIMITS[projection.sign_mode], **arithmetic.TAG_LIMITS}
+        products = [product for series in self.rule.series.values() for product in series]
+        self.gates = set.intersection(*(_gates(product) for product in products))
+        self.dependencies = {product.dependency: product for product in products}
+        tau = arithmetic.THIRD_FACTOR_TAU if projection.three_factor else None
+        self.y_taus = {trace: tau or getattr(self.rule, f"{trace}_tau") for trace in POST_TRACES}
         self.x_random = Stream(projection.seed)
         self.y_random = Stream(projection.seed + 2)
         self.weight_random = Stream(arithmetic.ROUNDING_SEED)
-
-    def initial_state(self, batch: int) -> PlasticState:
-        post, pre = self.weights.shape
-        x = [np.zeros((batch, pre), dtype=np.int32) for _ in range(3)]
-        y = [np.zeros((batch, post), dtype=np.int32) for _ in range(4)]
-        return PlasticState(np.repeat(self.weights[None], batch, axis=0), *x, *y)
 
     def transmit(self, state: PlasticState, payload: Int32) -> tuple[Int32, Int32]:
         """Input [batch, post] and synaptic operations [batch] of the spikes `payload` [batch, pre]."""
@@ -78,7 +59,14 @@ class PlasticSynapses:
         operations[stream[first]] = np.add.reduceat(np.count_nonzero(weights, axis=1), first)
         return arithmetic.scale_sum(total, self.projection.weight_exp), operations
 
-    def learn(self, state: PlasticState, payload: Int32, post_spikes: Bool, step: int) -> Int32:
+    def learn(
+        self,
+        state: PlasticState,
+        payload: Int32,
+        post_spikes: Bool,
+        third_factors: Sequence[Int32 | None],
+        step: int,
+    ) -> Int32:
         """Update `state` in place with the spikes of `step`; returns its rule evaluations [batch].
 
         An evaluation is one synapse at which the rule was computed; synapses where a factor that all products
@@ -89,17 +77,22 @@ class PlasticSynapses:
             payload = (payload != 0).astype(np.int32)
         self._see_pre_spikes(state, payload, position)
         self._see_post_spikes(state, post_spikes, position)
+        if self.projection.three_factor:
+            for trace, sent in zip(POST_TRACES, third_factors, strict=True):
+                setattr(state, trace, np.zeros_like(state.y1) if sent is None else sent)
         evaluations = np.zeros(len(state.tx), dtype=np.int32)
         if position < self.rule.t_epoch:
             return evaluations
         history = self._trace_history(state, step)
         sites = self._sites(state, history, step)
         if sites is not None:
-            weights = self._changed_weights(state, history, sites, step)
-            state.weights[sites] = weights
-            np.add.at(evaluations, sites[0].ravel(), weights[0].size)
+            changed = {name: self._changed(state, name, history, sites, step) for name in self.rule.series}
+            for name, values in changed.items():
+                getattr(state, name)[sites] = values
+            evaluations += np.bincount(np.broadcast_arrays(*sites)[0].ravel(), minlength=len(evaluations))
         for trace in history:
-            setattr(state, trace, history[trace][-1])
+            if not (self.projection.three_factor and trace in POST_TRACES):
+                setattr(state, trace, history[trace][-1])
         state.tx[:] = 0
         state.ty[:] = 0
         return evaluations
@@ -132,7 +125,7 @@ class PlasticSynapses:
             for name in traces:
                 trace = getattr(state, name)
                 impulse = getattr(self.rule, f"{name}_impulse")
-                tau = getattr(self.rule, f"{name}_tau")
+                tau = self.y_taus[name] if name in POST_TRACES else getattr(self.rule, f"{name}_tau")
                 if not (trace.any() or (spiked and impulse)):
                     continue
                 values = [trace]
@@ -157,12 +150,12 @@ class PlasticSynapses:
             sites = stream[:, None], post_index[:, None], np.arange(pre)[None]
             return sites if len(stream) else None
         active = np.zeros(batch, dtype=bool)
-        for product in self.rule.products:
+        for dependency, product in self.dependencies.items():
             active |= {
                 "x0": state.tx.any(axis=1),
                 "y0": state.ty.any(axis=1),
                 "u": np.full(batch, self._decimated(product, step)),
-            }[product.dependency]
+            }[dependency]
         stream = np.flatnonzero(active)
         sites = stream[:, None, None], np.arange(post)[None, :, None], np.arange(pre)[None, None]
         return sites if len(stream) else None
@@ -182,14 +175,13 @@ class PlasticSynapses:
                 open_gates[:] = False
         return open_gates
 
-    def _changed_weights(
-        self, state: PlasticState, history: dict[str, Int32], sites: Sites, step: int
+    def _changed(
+        self, state: PlasticState, target: str, history: dict[str, Int32], sites: Sites, step: int
     ) -> Int32:
-        """New weights at `sites`: every product reads the old weights, sums and limits run in rule order."""
+        """New values of `target` at `sites`: products read the old values; sums and limits in rule order."""
         stream, post, pre = sites
-        old = state.weights[sites]
-        accumulator = old << arithmetic.WEIGHT_FRACTION_BITS
-        for product in self.rule.products:
+        accumulator = getattr(state, target)[sites] << arithmetic.WEIGHT_FRACTION_BITS
+        for product in self.rule.series[target]:
             times = {
                 "x0": state.tx[stream, pre],
                 "y0": state.ty[stream, post],
@@ -198,8 +190,8 @@ class PlasticSynapses:
             value = (times > 0).astype(np.int32)
             for factor in product.factors:
                 name = factor.variable
-                if name == "w":
-                    read = old
+                if name in SYNAPTIC and (SYNAPTIC[name] in self.rule.series or name == "w"):
+                    read = getattr(state, SYNAPTIC[name])[sites]
                 elif name == "x0":
                     read = (state.tx[stream, pre] > 0).astype(np.int32)
                 elif name == "y0":
@@ -212,7 +204,7 @@ class PlasticSynapses:
             change = arithmetic.scale_product(value, product.mantissa, product.exponent, product.shift)
             accumulator = arithmetic.add_change(accumulator, change)
         random = self.weight_random.at(step // self.rule.t_epoch)
-        return arithmetic.round_weights(accumulator, self.projection.sign_mode, random)
+        return arithmetic.round_synapses(accumulator, self.limits[target], random)
 
     def _decimated(self, product: ChipProduct, step: int) -> bool:
         """u<k>: 1 in every 2^k-th epoch."""
