@@ -165,6 +165,25 @@ def random_stream(seed: int, count: int) -> Float:
     return np.random.default_rng(seed).random(count)
 
 
+class RandomStream:
+    """The stream of a seed, read at any position; drawn in blocks that are kept."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.numbers: Float = random_stream(seed, 1024)
+
+    def take(self, positions: npt.ArrayLike) -> Float:
+        """The numbers at these positions, counted from 0."""
+        wanted = np.asarray(positions)
+        if wanted.size and wanted.max() >= len(self.numbers):
+            self.numbers = random_stream(self.seed, 2 * int(wanted.max()))
+        taken: Float = self.numbers[wanted]
+        return taken
+
+    def at(self, position: int) -> float:
+        return float(self.take(position))
+
+
 def _clip(values: npt.NDArray[Any], low: int, high: int) -> Int32:
     # twice as fast as np.clip on the small arrays of one step
     clipped: Int32 = np.minimum(np.maximum(values, np.int32(low)), np.int32(high))

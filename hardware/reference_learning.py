@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware import arithmetic
-from hardware.arithmetic import Bool, Float, Int32
+from hardware.arithmetic import Bool, Int32, RandomStream
 from hardware.program import PlasticProjection
 from hardware.rules import FACTOR_BITS, ChipProduct
 from hardware.state import PlasticState
@@ -38,12 +38,14 @@ class PlasticSynapses:
         self.limits = {"weights": arithmetic.WEIGHT_LIMITS[projection.sign_mode], **arithmetic.TAG_LIMITS}
         products = [product for series in self.rule.series.values() for product in series]
         self.gates = set.intersection(*(_gates(product) for product in products))
+        if "tag_1" in self.rule.series:
+            self.gates = set()
         self.dependencies = {product.dependency: product for product in products}
         tau = arithmetic.THIRD_FACTOR_TAU if projection.three_factor else None
         self.y_taus = {trace: tau or getattr(self.rule, f"{trace}_tau") for trace in POST_TRACES}
-        self.x_random = Stream(projection.seed)
-        self.y_random = Stream(projection.seed + 2)
-        self.weight_random = Stream(arithmetic.ROUNDING_SEED)
+        self.x_random = RandomStream(projection.seed)
+        self.y_random = RandomStream(projection.seed + 2)
+        self.weight_random = RandomStream(arithmetic.ROUNDING_SEED)
 
     def transmit(self, state: PlasticState, payload: Int32) -> tuple[Int32, Int32]:
         """Input [batch, post] and synaptic operations [batch] of the spikes `payload` [batch, pre]."""
@@ -149,7 +151,8 @@ class PlasticSynapses:
             stream, post_index = np.nonzero(rows)
             sites = stream[:, None], post_index[:, None], np.arange(pre)[None]
             return sites if len(stream) else None
-        active = np.zeros(batch, dtype=bool)
+        # a tag of -257 lies beyond the accumulator, so that even a change of 0 moves it
+        active = np.full(batch, "tag_1" in self.rule.series)
         for dependency, product in self.dependencies.items():
             active |= {
                 "x0": state.tx.any(axis=1),
@@ -214,16 +217,3 @@ class PlasticSynapses:
 def _gates(product: ChipProduct) -> set[str]:
     """Variables without which the product is 0."""
     return {product.dependency} | {factor.variable for factor in product.factors if factor.constant == 0}
-
-
-class Stream:
-    """A random stream read by position; drawn in blocks, so that any position can be read at any time."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.numbers: Float = arithmetic.random_stream(seed, 1024)
-
-    def at(self, position: int) -> float:
-        if position >= len(self.numbers):
-            self.numbers = arithmetic.random_stream(self.seed, 2 * position)
-        return float(self.numbers[position])

@@ -1,4 +1,4 @@
-"""Everything that changes while a program runs: from a state, a run gives the same bits wherever it starts."""
+"""What changes while a program runs: from a state, a run gives the same bits wherever it starts."""
 
 from __future__ import annotations
 
