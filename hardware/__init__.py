@@ -4,16 +4,18 @@ Program --save, load--> HDF5
 stories --encode--> input spikes --Emulator.run--> Recording --read_answers--> answers
 """
 
-from hardware.emulator import Emulator, State
+from hardware.emulator import Emulator
 from hardware.errors import FileError, HardwareError, ProgramError, RuleError, RunError
 from hardware.files import load, save
 from hardware.grammar import Factor
 from hardware.host import ClockLine, Host, Readout, Schedule, TimeAxons, TokenAxons
+from hardware.inputs import check_inputs, load_inputs, save_inputs
 from hardware.lowering import lower, realised
 from hardware.program import InputAxons, PlasticProjection, Population, Probe, Program, Projection
 from hardware.recording import Operations, Recording, load_recording, save_recording
 from hardware.rules import ChipProduct, ChipRule, LearningRule, Product
 from hardware.schedule import Event, encode, read_answers, word_ids
+from hardware.state import State, initial_state, load_state, save_state
 from hardware.stdp import measure_window
 
 __all__ = [
@@ -44,14 +46,20 @@ __all__ = [
     "State",
     "TimeAxons",
     "TokenAxons",
+    "check_inputs",
     "encode",
+    "initial_state",
     "load",
+    "load_inputs",
     "load_recording",
+    "load_state",
     "lower",
     "measure_window",
     "read_answers",
     "realised",
     "save",
+    "save_inputs",
     "save_recording",
+    "save_state",
     "word_ids",
 ]

@@ -23,6 +23,7 @@ class Operations(Value):
         names: populations and input axons, in the program's order, inputs first.
         spikes: [batch, names] spikes sent.
         synaptic: [batch] spikes times the synapses of nonzero weight they went through.
+        graded: [batch] those of them that multiplied a payload, in projections with num_message_bits > 0.
         neuron: [batch] neurons updated: neurons times steps.
         plastic: [batch] learning rule evaluations: one per synapse and epoch in which no factor that all
             products of the rule share was 0.
@@ -31,6 +32,7 @@ class Operations(Value):
     names: tuple[str, ...]
     spikes: IntArray
     synaptic: IntArray
+    graded: IntArray
     neuron: IntArray
     plastic: IntArray
 

@@ -107,6 +107,7 @@ class Reference:
                 pending = state.pending[plastic.projection.target]
                 pending[(state.step + 1) % len(pending)] += total
                 recorder.synaptic += operations
+                recorder.graded += operations if plastic.projection.num_message_bits else 0
 
     def _learn(self, state: State, payloads: Mapping[str, Int32], recorder: Recorder) -> None:
         for plastic in self.plastic:
@@ -147,6 +148,7 @@ class Recorder:
         self.batch = batch
         self.counts = {name: np.zeros((batch, size), dtype=np.int64) for name, size in program.sizes.items()}
         self.synaptic = np.zeros(batch, dtype=np.int64)
+        self.graded = np.zeros(batch, dtype=np.int64)
         self.plastic = np.zeros(batch, dtype=np.int64)
         self.times = probe_times(program, done, steps)
         self.probes = empty_probes(program, self.times, batch)
@@ -164,11 +166,15 @@ class Recorder:
     def recording(self, synapses: Sequence[FixedSynapses]) -> Recording:
         names = tuple(self.counts)
         neurons = sum(population.size for population in self.program.populations)
-        fixed = [self.counts[part.projection.source] @ part.fan_out for part in synapses]
+        for part in synapses:
+            passed = self.counts[part.projection.source] @ part.fan_out
+            self.synaptic += passed
+            self.graded += passed if part.projection.num_message_bits else 0
         operations = Operations(
             names=names,
             spikes=np.stack([self.counts[name].sum(axis=1) for name in names], axis=1),
-            synaptic=sum(fixed, start=self.synaptic),
+            synaptic=self.synaptic,
+            graded=self.graded,
             neuron=np.full(self.batch, neurons * self.steps, dtype=np.int64),
             plastic=self.plastic,
         )

@@ -26,7 +26,7 @@ SYNAPTIC = {"w": "weights", "t": "tag_1", "d": "tag_2"}
 
 Index = npt.NDArray[np.int64]
 Sites = tuple[Index, Index, Index]
-"""Stream, post and pre index of synapses, broadcast against each other."""
+"""Stream, post and pre index of synapses."""
 
 
 class PlasticSynapses:
@@ -39,6 +39,7 @@ class PlasticSynapses:
         products = [product for series in self.rule.series.values() for product in series]
         self.gates = set.intersection(*(_gates(product) for product in products))
         if "tag_1" in self.rule.series:
+            # a tag of -257 lies beyond the accumulator, so that even a change of 0 moves it
             self.gates = set()
         self.dependencies = {product.dependency: product for product in products}
         tau = arithmetic.THIRD_FACTOR_TAU if projection.three_factor else None
@@ -91,7 +92,7 @@ class PlasticSynapses:
             changed = {name: self._changed(state, name, history, sites, step) for name in self.rule.series}
             for name, values in changed.items():
                 getattr(state, name)[sites] = values
-            evaluations += np.bincount(np.broadcast_arrays(*sites)[0].ravel(), minlength=len(evaluations))
+            evaluations += np.bincount(sites[0], minlength=len(evaluations)).astype(np.int32)
         for trace in history:
             if not (self.projection.three_factor and trace in POST_TRACES):
                 setattr(state, trace, history[trace][-1])
@@ -140,36 +141,30 @@ class PlasticSynapses:
 
     def _sites(self, state: PlasticState, history: dict[str, Int32], step: int) -> Sites | None:
         """Synapses that the rule can change; None if there are none."""
-        batch, post, pre = state.weights.shape
-        columns = self._open_gates(("x0", *PRE_TRACES), state.tx, history)
-        if columns is not None:
-            stream, pre_index = np.nonzero(columns)
-            sites = stream[:, None], np.arange(post)[None], pre_index[:, None]
-            return sites if len(stream) else None
-        rows = self._open_gates(("y0", *POST_TRACES), state.ty, history)
-        if rows is not None:
-            stream, post_index = np.nonzero(rows)
-            sites = stream[:, None], post_index[:, None], np.arange(pre)[None]
-            return sites if len(stream) else None
-        # a tag of -257 lies beyond the accumulator, so that even a change of 0 moves it
-        active = np.full(batch, "tag_1" in self.rule.series)
+        pre = self._open_gates(("x0", *PRE_TRACES), state.tx, history)
+        post = self._open_gates(("y0", *POST_TRACES), state.ty, history)
+        if not self.gates and "tag_1" not in self.rule.series:
+            post &= self._some_dependency(state, step)[:, None]
+        if not pre.any() or not post.any():
+            return None
+        streams, posts, pres = np.nonzero(post[:, :, None] & pre[:, None, :])
+        return streams, posts, pres
+
+    def _some_dependency(self, state: PlasticState, step: int) -> Bool:
+        """[batch] True where the dependency of some product is 1 somewhere."""
+        active = np.zeros(len(state.tx), dtype=bool)
         for dependency, product in self.dependencies.items():
             active |= {
                 "x0": state.tx.any(axis=1),
                 "y0": state.ty.any(axis=1),
-                "u": np.full(batch, self._decimated(product, step)),
+                "u": np.full(len(state.tx), self._decimated(product, step)),
             }[dependency]
-        stream = np.flatnonzero(active)
-        sites = stream[:, None, None], np.arange(post)[None, :, None], np.arange(pre)[None, None]
-        return sites if len(stream) else None
+        return active
 
-    def _open_gates(self, names: tuple[str, ...], times: Int32, history: dict[str, Int32]) -> Bool | None:
-        """Neurons at which all gates among `names` are open; None if the rule has no such gate."""
-        gates = [name for name in names if name in self.gates]
-        if not gates:
-            return None
+    def _open_gates(self, names: tuple[str, ...], times: Int32, history: dict[str, Int32]) -> Bool:
+        """Neurons at which all gates among `names` are open."""
         open_gates = np.ones(times.shape, dtype=bool)
-        for name in gates:
+        for name in self.gates.intersection(names):
             if name in ("x0", "y0"):
                 open_gates &= times > 0
             elif name in history:
@@ -188,7 +183,7 @@ class PlasticSynapses:
             times = {
                 "x0": state.tx[stream, pre],
                 "y0": state.ty[stream, post],
-                "u": np.full((1,) * stream.ndim, self._decimated(product, step) * self.rule.t_epoch),
+                "u": np.full((1,), self._decimated(product, step) * self.rule.t_epoch),
             }[product.dependency]
             value = (times > 0).astype(np.int32)
             for factor in product.factors:
@@ -202,7 +197,7 @@ class PlasticSynapses:
                 elif name in history:
                     read = history[name][times, stream, pre if name in PRE_TRACES else post]
                 else:
-                    read = np.zeros((1,) * stream.ndim, dtype=np.int32)
+                    read = np.zeros((1,), dtype=np.int32)
                 value = value * arithmetic.limit_factor(read, int(factor.constant), FACTOR_BITS[name])
             change = arithmetic.scale_product(value, product.mantissa, product.exponent, product.shift)
             accumulator = arithmetic.add_change(accumulator, change)
@@ -215,5 +210,6 @@ class PlasticSynapses:
 
 
 def _gates(product: ChipProduct) -> set[str]:
-    """Variables without which the product is 0."""
-    return {product.dependency} | {factor.variable for factor in product.factors if factor.constant == 0}
+    """Spikes and traces without which the product is 0."""
+    names = {product.dependency} | {factor.variable for factor in product.factors if factor.constant == 0}
+    return names.intersection(("x0", "y0", *PRE_TRACES, *POST_TRACES))
