@@ -1,4 +1,4 @@
-"""HDF5 files of named arrays and texts, checked when read.
+"""HDF5 files of named integer arrays and texts, checked when read; docs/program-format.md describes them.
 
 Every dataset carries the sha256 of its path, type, shape and bytes; the root carries the sha256 of all.
 """
@@ -6,7 +6,7 @@ Every dataset carries the sha256 of its path, type, shape and bytes; the root ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,13 @@ from hardware.errors import FileError
 
 FORMAT = "spmn-hardware"
 VERSION = 2
+INFLATION = 1032
+"""Most bytes that one compressed byte can stand for in deflate, the compression of these files."""
 
 Leaf = npt.NDArray[Any] | str | tuple[str, ...]
+
+# what h5py raises for a damaged file, depending on where the damage is
+_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, MemoryError, OverflowError)
 
 
 def write(path: str | Path, kind: str, leaves: Mapping[str, Leaf]) -> None:
@@ -38,17 +43,22 @@ def write(path: str | Path, kind: str, leaves: Mapping[str, Leaf]) -> None:
         ) from error
 
 
-def read(path: str | Path, kind: str) -> dict[str, Leaf]:
+def read(
+    path: str | Path, kind: str, explain: Callable[[Mapping[str, Leaf]], str] = lambda leaves: ""
+) -> dict[str, Leaf]:
     """The leaves of a file of this kind.
+
+    Args:
+        explain: says of leaves that are not the ones written which dataset is missing or does not belong.
 
     Raises FileError if the file is missing, no HDF5, of another kind or version, truncated or changed.
     """
     try:
         with h5py.File(path, "r") as file:
-            return _checked(file, path, kind)
+            return _checked(file, path, kind, explain)
     except FileNotFoundError as error:
         raise FileError(f"{path}: no such file: check the path") from error
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+    except _DAMAGE as error:
         raise FileError(f"{path}: truncated, damaged or no HDF5 file ({error}): write it again") from error
 
 
@@ -58,7 +68,7 @@ def _fill(file: h5py.File, kind: str, leaves: Mapping[str, Leaf]) -> None:
             packing = {"compression": "gzip", "shuffle": True} if leaf.size > 64 else {}
             dataset = file.create_dataset(name, data=leaf, **packing)
         else:
-            texts = leaf.encode() if isinstance(leaf, str) else [text.encode() for text in leaf]
+            texts = _encoded(name, leaf) if isinstance(leaf, str) else [_encoded(name, text) for text in leaf]
             dataset = file.create_dataset(name, data=np.array(texts, dtype=np.bytes_))
         dataset.attrs["sha256"] = np.bytes_(_digest(name, leaf))
     file.attrs["format"] = np.bytes_(FORMAT)
@@ -67,15 +77,29 @@ def _fill(file: h5py.File, kind: str, leaves: Mapping[str, Leaf]) -> None:
     file.attrs["sha256"] = np.bytes_(_digest_all(leaves))
 
 
-def _checked(file: h5py.File, path: str | Path, kind: str) -> dict[str, Leaf]:
-    if file.attrs.get("format") != FORMAT.encode():
+def _encoded(name: str, text: str) -> bytes:
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        raise FileError(f"dataset {name!r} cannot hold the text {text!r} ({error}): use Unicode") from error
+    if text.endswith("\0"):  # HDF5 pads texts with NUL
+        raise FileError(f"dataset {name!r} cannot hold the text {text!r}: it must not end with NUL")
+    return encoded
+
+
+def _checked(
+    file: h5py.File, path: str | Path, kind: str, explain: Callable[[Mapping[str, Leaf]], str]
+) -> dict[str, Leaf]:
+    if not _is(file.attrs.get("format"), FORMAT.encode()):
         raise FileError(f"{path}: an HDF5 file of another program: give a {kind} written by hardware")
-    if file.attrs["kind"] != kind.encode():
-        raise FileError(f"{path}: holds a {file.attrs['kind'].decode()}: give a {kind}")
-    if file.attrs["version"] != VERSION:
+    if not _is(file.attrs["version"], VERSION):
         raise FileError(
             f"{path}: version {file.attrs['version']}: this code reads version {VERSION}, write it again"
         )
+    if not _is(file.attrs["kind"], kind.encode()):
+        found = file.attrs["kind"]
+        shown = found.decode(errors="replace") if isinstance(found, bytes) else found
+        raise FileError(f"{path}: holds a {shown}: give a {kind}")
     datasets: dict[str, h5py.Dataset] = {}
     file.visititems(
         lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None
@@ -84,8 +108,8 @@ def _checked(file: h5py.File, path: str | Path, kind: str) -> dict[str, Leaf]:
     for name, dataset in datasets.items():
         try:
             leaf = _leaf(dataset)
-            intact = dataset.attrs["sha256"] == _digest(name, leaf).encode()
-        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+            intact = _is(dataset.attrs["sha256"], _digest(name, leaf).encode())
+        except _DAMAGE as error:
             raise FileError(
                 f"{path}: dataset {name!r} cannot be read ({error}): write the file again"
             ) from error
@@ -94,12 +118,26 @@ def _checked(file: h5py.File, path: str | Path, kind: str) -> dict[str, Leaf]:
                 f"{path}: dataset {name!r} was changed after it was written: write the file again"
             )
         leaves[name] = leaf
-    if file.attrs["sha256"] != _digest_all(leaves).encode():
-        raise FileError(f"{path}: datasets were added or removed after it was written: write the file again")
+    if not _is(file.attrs["sha256"], _digest_all(leaves).encode()):
+        reason = explain(leaves)
+        raise FileError(
+            f"{path}: datasets were added or removed after it was written"
+            f"{f' ({reason})' if reason else ''}: write the file again"
+        )
     return leaves
 
 
+def _is(attribute: object, expected: bytes | int) -> bool:
+    """True if an attribute is this scalar; arrays, which == compares element by element, are not."""
+    return isinstance(attribute, (bytes, np.integer)) and bool(attribute == expected)
+
+
 def _leaf(dataset: h5py.Dataset) -> Leaf:
+    if dataset.shape is None or dataset.dtype.kind not in "iubS":
+        raise TypeError(f"its type is {dataset.dtype}: only integers and texts of fixed length are written")
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > INFLATION * stored:  # checked before memory is taken for it
+        raise ValueError(f"{stored} stored bytes cannot hold its shape {dataset.shape}")
     values = np.asarray(dataset[()])
     if values.dtype.kind != "S":
         return values
