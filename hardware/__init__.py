@@ -4,9 +4,11 @@ Program --save, load--> HDF5
 stories --encode--> input spikes --Emulator.run--> Recording --read_answers--> answers
 """
 
+from hardware.cost import Costs, Energy, costs, energy
 from hardware.emulator import Emulator
 from hardware.errors import FileError, HardwareError, ProgramError, RuleError, RunError
 from hardware.files import load, save
+from hardware.fits import Placement, load_chip, place
 from hardware.grammar import Factor
 from hardware.host import ClockLine, Host, Readout, Schedule, TimeAxons, TokenAxons
 from hardware.inputs import check_inputs, load_inputs, save_inputs
@@ -14,7 +16,7 @@ from hardware.lowering import lower, realised
 from hardware.program import InputAxons, PlasticProjection, Population, Probe, Program, Projection
 from hardware.recording import Operations, Recording, load_recording, save_recording
 from hardware.rules import ChipProduct, ChipRule, LearningRule, Product
-from hardware.schedule import Event, encode, read_answers, word_ids
+from hardware.schedule import Event, encode, read_answers, read_story, word_ids
 from hardware.state import State, initial_state, load_state, save_state
 from hardware.stdp import measure_window
 
@@ -22,7 +24,9 @@ __all__ = [
     "ChipProduct",
     "ChipRule",
     "ClockLine",
+    "Costs",
     "Emulator",
+    "Energy",
     "Event",
     "Factor",
     "FileError",
@@ -31,6 +35,7 @@ __all__ = [
     "InputAxons",
     "LearningRule",
     "Operations",
+    "Placement",
     "PlasticProjection",
     "Population",
     "Probe",
@@ -47,15 +52,20 @@ __all__ = [
     "TimeAxons",
     "TokenAxons",
     "check_inputs",
+    "costs",
     "encode",
+    "energy",
     "initial_state",
     "load",
+    "load_chip",
     "load_inputs",
     "load_recording",
     "load_state",
     "lower",
     "measure_window",
+    "place",
     "read_answers",
+    "read_story",
     "realised",
     "save",
     "save_inputs",

@@ -30,6 +30,7 @@ FAILURES = {
     1: "the synaptic input {value} of a step exceeds 16 bits: scale its weights or payloads down",
     2: "the current u reaches {value} and wraps beyond 24 bits: scale its input down",
     3: "the membrane potential v reaches {value} and is clipped at 24 bits: scale its input or bias down",
+    5: "the payload {value} exceeds 24 bits, which no chip can send: scale its weights or payloads down",
     4: "the payload {value} is wider than num_message_bits of a projection that carries it: scale it down",
 }
 
@@ -96,8 +97,8 @@ class Emulator:
             The state after the last step, and what was probed.
 
         Raises:
-            RunError: an input is missing, unknown or of the wrong shape; in strict mode, also what the class
-                says.
+            RunError: an input is missing, unknown or of the wrong shape; a payload exceeds 24 bits; in strict
+                mode, also what the class says.
         """
         # numba takes a second to import, which those who only build or read programs need not wait for
         from hardware import kernels

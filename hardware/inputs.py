@@ -17,13 +17,13 @@ IntData = npt.NDArray[np.integer[Any]]
 Inputs = Mapping[str, IntData]
 """Input axons -> [steps, batch, size] payloads, 0 for no spike; all of a program's input axons."""
 
-PAYLOAD_RANGE = (-(2**31), 2**31 - 1)
+PAYLOAD_RANGE = (1 - 2**23, 2**23 - 1)
 
 
 def check_inputs(program: Program, inputs: Inputs, batch: int | None = None) -> tuple[int, int]:
     """Steps and batch size of inputs.
 
-    Raises RunError if an input is missing, unknown, no integer array, beyond 32 bits or of the wrong shape.
+    Raises RunError if an input is missing, unknown, no integer array, beyond 24 bits or of the wrong shape.
     """
     sizes = {axons.name: axons.size for axons in program.inputs}
     if set(inputs) != set(sizes):
@@ -41,7 +41,7 @@ def check_inputs(program: Program, inputs: Inputs, batch: int | None = None) -> 
         batch = streams
         low, high = PAYLOAD_RANGE
         if array.dtype.itemsize >= 4 and array.size and not (low <= array.min() and array.max() <= high):
-            raise RunError(f"input {name!r} spans {array.min()}..{array.max()}: payloads have 32 bits")
+            raise RunError(f"input {name!r} spans {array.min()}..{array.max()}: payloads have 24 bits")
     if not batch:
         raise RunError(f"batch is {batch}: give at least 1 stream")
     return lengths.pop(), batch

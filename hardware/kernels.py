@@ -12,9 +12,11 @@ from hardware.learning_kernels import learn, synapses_of
 from hardware.plan import Plan
 
 STATE_LIMIT = 2**23
+PAYLOAD_LIMIT = 2**23 - 1
 INPUT_LOW, INPUT_HIGH = -(2**15), 2**15 - 1
-WIDE_INPUT, WIDE_CURRENT, WIDE_MEMBRANE, WIDE_PAYLOAD = 1, 2, 3, 4
-"""What strict mode finds: input beyond 16 bits, a wrap of u, a clip of v, a payload beyond its width."""
+WIDE_INPUT, WIDE_CURRENT, WIDE_MEMBRANE, WIDE_PAYLOAD, NO_PAYLOAD = 1, 2, 3, 4, 5
+"""Input beyond 16 bits, a wrap of u, a clip of v, a payload beyond its width, all of them in strict mode only;
+and a payload beyond 24 bits."""
 
 
 @njit
@@ -157,6 +159,8 @@ def _relay(
             payload[start + neuron] = due
             fired[start + count] = neuron
             count += 1
+            if abs(due) > PAYLOAD_LIMIT:
+                _fail(failure, NO_PAYLOAD, step, number, neuron, due)
             if strict and abs(due) > population.payload_limit:
                 _fail(failure, WIDE_PAYLOAD, step, number, neuron, due)
         if strict and (due < INPUT_LOW or due > INPUT_HIGH):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -256,7 +257,7 @@ class Program:
     def __post_init__(self) -> None:
         self.validate()
 
-    @property
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """Number of axons or neurons of every input and population."""
         sizes = {axons.name: axons.size for axons in self.inputs}

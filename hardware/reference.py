@@ -14,6 +14,7 @@ import numpy as np
 
 from hardware import arithmetic
 from hardware.arithmetic import Float, Int32
+from hardware.errors import RunError
 from hardware.inputs import Inputs, check_inputs
 from hardware.program import Population, Program, Projection
 from hardware.recording import Operations, Recording, empty_probes, probe_times
@@ -44,7 +45,7 @@ class Reference:
             The state after the last step, and what was probed.
 
         Raises:
-            RunError: an input is missing, unknown or of the wrong shape.
+            RunError: an input is missing, unknown or of the wrong shape, or a payload exceeds 24 bits.
         """
         steps, _ = check_inputs(self.program, inputs, state.batch)
         state = state.copy()
@@ -71,7 +72,10 @@ class Reference:
         due = pending[slot].copy()
         pending[slot] = 0
         if population.kind == "relay":
-            return arithmetic.relay(due, population.vth)
+            sent = arithmetic.relay(due, population.vth)
+            if np.abs(sent.astype(np.int64)).max() >= arithmetic.STATE_LIMIT:
+                raise RunError(f"population {name!r}, step {state.step}: a payload exceeds 24 bits")
+            return sent
         interval = population.reset_interval
         if interval and state.step % interval == population.reset_offset % interval:
             state.u[name][:] = 0
@@ -86,10 +90,7 @@ class Reference:
     def _transmit(self, state: State, active: Mapping[str, Int32], recorder: Recorder) -> None:
         """Spikes of this step through all synapses, into the input due 1 + delay steps later."""
         # sums of products below 2^53 are exact in floats, and floats have fast matrix products
-        exact = {name: np.abs(payload.astype(np.int64)).max() < 2**24 for name, payload in active.items()}
-        floats = {
-            name: payload.astype(np.float64 if exact[name] else np.int64) for name, payload in active.items()
-        }
+        floats = {name: payload.astype(np.float64) for name, payload in active.items()}
         binary = {name: (payload != 0).astype(np.float64) for name, payload in active.items()}
         for synapses in self.synapses:
             projection = synapses.projection
@@ -97,7 +98,6 @@ class Reference:
                 payload = (floats if projection.num_message_bits else binary)[projection.source]
                 pending = state.pending[projection.target]
                 for delay, weights in synapses.weights.items():
-                    weights = weights.astype(payload.dtype, copy=False)
                     slot = (state.step + 1 + delay) % len(pending)
                     pending[slot] += arithmetic.scale_sum(payload @ weights, projection.weight_exp)
         for plastic in self.plastic:

@@ -39,6 +39,22 @@ def word_ids(program: Program, words: Sequence[str]) -> tuple[int, ...]:
     return tuple(ids[word] for word in words)
 
 
+def read_story(program: Program, lines: Sequence[str]) -> list[Event]:
+    """Events of sentences as people write them: "Mary went to the hall." A question ends with "?".
+
+    Words are in lower case, full stops and question marks are dropped. Raises RunError for an empty line, a
+    word that the program does not know, or a sentence with more words than it reads.
+    """
+    _, host = _hosted(program)
+    events = []
+    for line in lines:
+        words = line.lower().replace(".", " ").replace("?", " ").split()
+        if not 1 <= len(words) <= host.tokens.positions:
+            raise RunError(f"{line!r} has {len(words)} words: the program reads 1 to {host.tokens.positions}")
+        events.append(Event(word_ids(program, words), line.rstrip().endswith("?")))
+    return events
+
+
 def encode(program: Program, stories: Sequence[Sequence[Event]]) -> dict[str, Spikes]:
     """Input spikes of stories that run side by side, one stream each.
 

@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from hardware.errors import HardwareError
-from spmn.errors import DataError, SettingsError, SpmnError
+from spmn import program_cli
+from spmn.errors import DataError, SettingsError, SpmnError, Stopped
 
 app = typer.Typer(
     help="A spiking memory network: train it, look into it, run it as integers on a chip emulator.",
@@ -28,13 +29,14 @@ data_app = typer.Typer(help="Write data files.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 console = Console()
+for command in (program_cli.info, program_cli.run, program_cli.fits, program_cli.conform):
+    app.command()(command)
 
 Tasks = Annotated[str, typer.Option(help="bAbI tasks, such as 1,2,15 or 1-3.")]
 DataFolder = Annotated[
     Path | None, typer.Option("--data", help="Folder of official bAbI files, such as en-10k.")
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
-ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program file, .h5.")]
 
 
 @train_app.command("babi")
@@ -164,29 +166,7 @@ def export(
     opened = open_run(run)
     program = to_program(opened.trained(), attributes={"tasks": str(opened.source.tasks), "run": run.name})
     save(program, out)
-    console.print(f"wrote {out}: {_summary(program)}; next: spmn info {out}")
-
-
-@app.command()
-def info(program: ProgramFile) -> None:
-    """Show what a program file contains."""
-    from hardware.files import load
-
-    loaded = load(program)
-    console.print(f"{program}: {_summary(loaded)}")
-    for name, value in sorted(loaded.attributes.items()):
-        console.print(f"  {name}: {value}")
-    if loaded.schedule:
-        console.print(f"  {loaded.schedule.window} steps per event, {loaded.schedule.drain} after the last")
-    populations = Table("population", "kind", "neurons", "vth", "dv", "reset every")
-    for p in loaded.populations:
-        populations.add_row(p.name, p.kind, str(p.size), str(p.vth), str(p.dv), str(p.reset_interval or "-"))
-    plastic = Table("plastic projection", "pre x post", "rule", "graded", "seed")
-    for q in loaded.plastic:
-        plastic.add_row(
-            q.name, f"{q.weights.shape[1]} x {q.weights.shape[0]}", q.rule.dw, q.graded, str(q.seed)
-        )
-    console.print(populations, plastic)
+    console.print(f"wrote {out}: {program_cli.summary(program)}; next: spmn info {out}")
 
 
 @app.command()
@@ -295,10 +275,12 @@ def data_babi(
 
 def main() -> None:
     """Entry point: every error of ours is one line on standard error and exit code 1."""
-    from spmn.training import Stopped
-
     try:
         app()
+    except ModuleNotFoundError as missing:
+        if missing.name != "torch":
+            raise
+        _fail("this command needs torch: pip install torch; info, run, fits and conform work without it", 1)
     except (SpmnError, HardwareError) as problem:
         _fail(str(problem), 1)
     except Stopped as stopped:
@@ -310,7 +292,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"spmn: {message}", markup=False, highlight=False)
+    Console(stderr=True, soft_wrap=True).print(f"spmn: {message}", markup=False, highlight=False, emoji=False)
     sys.exit(code)
 
 
@@ -334,16 +316,6 @@ def _epoch_line(values: dict[str, Any]) -> str:
         f"epoch {values['epoch']}: loss {values['loss']:.3f}, validation error {errors}; "
         f"content {values['content']:.0%}, age error {values['age_error']:.1f} events; "
         f"{values['seconds']:.0f} s"
-    )
-
-
-def _summary(program: Any) -> str:
-    neurons = sum(p.size for p in program.populations)
-    fixed = sum(int((p.weights != 0).sum()) for p in program.projections)
-    plastic = sum(p.weights.size for p in program.plastic)
-    return (
-        f"{neurons:,} neurons in {len(program.populations)} populations, {fixed:,} fixed synapses in "
-        f"{len(program.projections)} projections, {plastic:,} plastic synapses in {len(program.plastic)}"
     )
 
 

@@ -17,6 +17,10 @@ class SpmnError(Exception):
     """Base of everything that `spmn` raises on purpose."""
 
 
+class Stopped(Exception):
+    """Training was interrupted after a checkpoint was written."""
+
+
 class SettingsError(SpmnError, ValueError):
     """A setting out of range, or two settings that exclude each other."""
 

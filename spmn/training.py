@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from spmn import kernels
 from spmn.data import Source, digest
-from spmn.errors import CheckpointError
+from spmn.errors import CheckpointError, Stopped
 from spmn.evaluation import CLUE_STORIES, answer, score_clues
 from spmn.events import PRACTICE, QUESTION, Events, Vocabulary, batches, collate, practise, stream
 from spmn.network import DIGIT, SPMN, Clues
@@ -30,10 +30,6 @@ CHECKPOINT_SECONDS = 30.0
 
 Report = Callable[[str, dict[str, Any]], None]
 """Called with ("batch", progress) and ("epoch", metrics)."""
-
-
-class Stopped(Exception):
-    """Training was interrupted after a checkpoint was written."""
 
 
 def start(folder: Path, source: Source, preset: Preset) -> Run:

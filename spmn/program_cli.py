@@ -1,0 +1,357 @@
+"""Commands for program files: info, run, fits, conform. They need no torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from hardware.conformance.compare import RunAll
+from hardware.errors import HardwareError, RunError
+from hardware.lava import Job
+from hardware.program import Probe, Program
+from hardware.recording import Recording
+
+console = Console()
+
+ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program file, .h5.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Limit = Annotated[float, typer.Option(help="Seconds after which a run in other processes is ended.")]
+
+
+def info(program: ProgramFile) -> None:
+    """Show what a program file contains, as tables."""
+    from hardware.files import load
+
+    loaded = load(program)
+    console.print(f"{program}: {summary(loaded)}")
+    for name, value in sorted(loaded.attributes.items()):
+        console.print(f"  {name}: {value}")
+    if loaded.schedule:
+        console.print(f"  {loaded.schedule.window} steps per event, {loaded.schedule.drain} after the last")
+    inputs = Table("input", "axons", "driven by", "at steps of the event")
+    driven = _driven(loaded)
+    for part in loaded.inputs:
+        inputs.add_row(part.name, str(part.size), *driven.get(part.name, ("the user", "")))
+    populations = Table("population", "kind", "neurons", "vth", "du", "dv", "bias", "reset every", "at")
+    for p in loaded.populations:
+        reset = (str(p.reset_interval), str(p.reset_offset)) if p.reset_interval else ("-", "-")
+        biased = "by neuron" if not isinstance(p.bias_mant, int) else str(p.bias_mant << p.bias_exp)
+        populations.add_row(p.name, p.kind, str(p.size), str(p.vth), str(p.du), str(p.dv), biased, *reset)
+    projections = Table(
+        "projection", "pre x post", "synapses", "sign", "exp", "bits", "payload", "delay", "storage"
+    )
+    for q in loaded.projections:
+        delay = str(q.delays) if isinstance(q.delays, int) else f"{q.delays.min()}..{q.delays.max()}"
+        projections.add_row(
+            q.name,
+            f"{q.weights.shape[1]} x {q.weights.shape[0]}",
+            str(int((q.weights != 0).sum())),
+            q.sign_mode,
+            str(q.weight_exp),
+            str(q.num_weight_bits),
+            str(q.num_message_bits or "-"),
+            delay,
+            q.storage,
+        )
+    plastic = Table("plastic projection", "pre x post", "rule", "graded", "third factors", "epoch", "seed")
+    for r in loaded.plastic:
+        texts = (f"{name} = {text}" for name in ("dw", "dd", "dt") if (text := getattr(r.rule, name)))
+        plastic.add_row(
+            r.name,
+            f"{r.weights.shape[1]} x {r.weights.shape[0]}",
+            "\n".join(texts),
+            r.graded,
+            ", ".join(filter(None, r.third_factors)) or "-",
+            str(r.rule.t_epoch),
+            str(r.seed),
+        )
+    probes = Table("probe", "variable", "every", "offset")
+    for probe in loaded.probes:
+        probes.add_row(probe.target, probe.variable, str(probe.every), str(probe.offset))
+    console.print(inputs, populations, projections, plastic, probes)
+
+
+def run(
+    program: ProgramFile,
+    on: Annotated[
+        str, typer.Option(help="Runner: emulator, reference, torch, lava, lava-models or loihi2.")
+    ] = "emulator",
+    story: Annotated[
+        Path | None, typer.Option(help="Text file with a sentence per line; else standard input.")
+    ] = None,
+    inputs: Annotated[Path | None, typer.Option(help="Input spikes (.h5) instead of sentences.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Recording to write (.h5).")] = None,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(help="Also record TARGET, TARGET:VARIABLE or TARGET:VARIABLE:EVERY; repeatable."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Emulator: an overflow, wrap or clip is an error.")
+    ] = False,
+    state: Annotated[Path | None, typer.Option(help="Emulator: state (.h5) to go on from.")] = None,
+    save_state: Annotated[Path | None, typer.Option(help="Emulator: write the state after the run.")] = None,
+    limit: Limit = 600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Run a program: sentences in, answers out. A line that ends in ? asks."""
+    from hardware.files import load
+    from hardware.inputs import load_inputs
+    from hardware.recording import save_recording
+    from hardware.schedule import encode, read_answers, read_story
+
+    loaded = _with_probes(load(program), probe or [])
+    told = [] if inputs else [line.strip() for line in _lines(story) if line.strip()]
+    events = read_story(loaded, told)
+    spikes = load_inputs(inputs) if inputs else encode(loaded, [events])
+    recording = _execute(loaded, spikes, on, strict, state, save_state, limit)
+    if out is not None:
+        save_recording(recording, out)
+    questions = [line for line, event in zip(told, events, strict=True) if event.question]
+    answers: list[dict[str, str]] = [{"question": line} for line in questions]
+    for readout in loaded.host.readouts if loaded.host and questions else ():
+        given = read_answers(loaded, recording, [events])[readout.name][0]
+        for answer, index in zip(answers, given, strict=True):
+            answer[readout.name] = readout.answers[index]
+    cost = _cost(loaded, recording, len(questions))
+    if as_json:
+        print(
+            json.dumps(
+                {"runner": recording.runner, "steps": recording.steps, "answers": answers, "cost": cost}
+            )
+        )
+        return
+    for answer in answers:
+        console.print(" ".join(answer.values()), highlight=False, markup=False)
+    written = f", wrote {out}" if out else ""
+    console.print(f"runner: {recording.runner}, {recording.steps} steps{written}", markup=False)
+    if cost:
+        console.print(f"operations {'per question' if questions else 'per stream'}:")
+    for name, value in cost.items():
+        console.print(f"  {name}: {value}", highlight=False)
+
+
+def fits(
+    program: ProgramFile,
+    chip: Annotated[str, typer.Option(help="loihi2 or loihi1.")] = "loihi2",
+    chips: Annotated[int, typer.Option(help="Chips that there are.", min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Will a program fit a chip? Cores, neurons, synaptic memory, axons; exit code 1 if it does not."""
+    from hardware.files import load
+    from hardware.fits import place
+
+    placement = place(load(program), chip, chips)
+    if as_json:
+        columns = ("what", "used", "of", "share", "fullest core", "limit of a core", "source")
+        resources = [dict(zip(columns, row, strict=True)) for row in placement.resource_rows()]
+        print(
+            json.dumps(
+                {
+                    "chip": chip,
+                    "fits": placement.fits,
+                    "cores": len(placement.cores),
+                    "chips_needed": placement.chips_needed,
+                    "resources": resources,
+                    "problems": [str(problem) for problem in placement.problems],
+                    "assumptions": placement.assumptions,
+                },
+                indent=1,
+            )
+        )
+    else:
+        _print_placement(placement, program)
+    if not placement.fits:
+        raise typer.Exit(1)
+
+
+def conform(
+    runs: Annotated[int, typer.Option(help="Random programs.", min=1)] = 100,
+    between: Annotated[
+        tuple[str, str],
+        typer.Option(help="Two runners. lava means its models in one process, and --runtime."),
+    ] = ("emulator", "reference"),
+    runtime: Annotated[
+        int, typer.Option(help="Programs that also run in Lava's real runtime, if lava is named.", min=0)
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of the first program; the others follow.", min=0)] = 0,
+    steps: Annotated[int, typer.Option(help="Steps of each program.", min=1)] = 40,
+    limit: Limit = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Do two runners give the same bits? Random programs, and the first difference of each that differs."""
+    from hardware.conformance import compare, random_case
+
+    stepped = tuple("lava-models" if name == "lava" else name for name in between)
+    stages = [(stepped, runs), *([(between, runtime)] if runtime and stepped != between else [])]
+    totals = []
+    for pair, count in stages:
+        left, right = (_bound(name, limit) for name in pair)
+        cases = (random_case(number, steps=steps) for number in range(seed, seed + count))
+        results = []
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(f"{pair[0]} against {pair[1]}", total=count)
+            for result in compare(cases, left, right):
+                results.append(result)
+                bar.advance(task)
+                if not result.equal:
+                    reason = result.failure or str(result.difference)
+                    bar.console.print(f"seed {result.case.seed}: {escape(reason)}")
+        totals.append(tally(pair, results))
+    print_totals(totals, as_json)
+    if any(total["different"] or total["failed"] for total in totals):
+        raise typer.Exit(1)
+
+
+def tally(pair: Sequence[str], results: Sequence[Any]) -> dict[str, Any]:
+    """What a series of comparisons gave, in numbers."""
+    plastic = [result.case for result in results if result.case.program.plastic]
+    return {
+        "runners": " and ".join(pair),
+        "programs": len(results),
+        "equal": sum(result.equal for result in results),
+        "different": sum(result.difference is not None for result in results),
+        "failed": sum(bool(result.failure) for result in results),
+        "plastic": len(plastic),
+        "all populations spike": sum(result.case.spiking for result in results),
+        "weights change": sum(case.learning for case in plastic),
+    }
+
+
+def print_totals(totals: Sequence[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(totals, indent=1))
+        return
+    for total in totals:
+        console.print(", ".join(f"{name}: {value}" for name, value in total.items()), highlight=False)
+
+
+def summary(program: Program) -> str:
+    """One line on the size of a program."""
+    neurons = sum(p.size for p in program.populations)
+    fixed = sum(int((p.weights != 0).sum()) for p in program.projections)
+    plastic = sum(p.weights.size for p in program.plastic)
+    return (
+        f"{neurons:,} neurons in {len(program.populations)} populations, {fixed:,} fixed synapses in "
+        f"{len(program.projections)} projections, {plastic:,} plastic synapses in {len(program.plastic)}"
+    )
+
+
+def _driven(program: Program) -> dict[str, tuple[str, str]]:
+    """What drives an input, and at which steps of an event."""
+    lines = program.schedule.lines if program.schedule else ()
+    driven = {line.name: (f"clock, every {line.on}", _steps(line.steps)) for line in lines}
+    if program.host:
+        driven[program.host.tokens.name] = "words", _steps(program.host.tokens.steps)
+    if program.host and program.host.time:
+        driven[program.host.time.name] = "number of the event", _steps(program.host.time.steps)
+    return driven
+
+
+def _steps(steps: Sequence[int]) -> str:
+    run = list(range(min(steps), max(steps) + 1)) if steps else []
+    return f"{run[0]}..{run[-1]}" if len(run) > 2 and run == sorted(steps) else ", ".join(map(str, steps))
+
+
+def _lines(story: Path | None) -> list[str]:
+    if story is None:
+        return sys.stdin.read().splitlines()
+    try:
+        return story.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as problem:
+        raise RunError(f"{story} is no UTF-8 text ({problem.reason}): give a sentence per line") from None
+
+
+def _with_probes(program: Program, texts: Sequence[str]) -> Program:
+    """The program with further probes, written TARGET, TARGET:VARIABLE or TARGET:VARIABLE:EVERY."""
+    probes = {probe.key: probe for probe in program.probes}
+    for text in texts:
+        target, variable, every, *rest = (*text.split(":"), *("spikes", "1")[text.count(":") :])
+        if rest or not every.isdigit():
+            raise RunError(f"--probe {text!r}: write TARGET, TARGET:VARIABLE or TARGET:VARIABLE:EVERY")
+        probes[target, variable] = Probe(target, variable, int(every))  # type: ignore[arg-type]
+    return replace(program, probes=tuple(probes.values()))
+
+
+def _execute(
+    program: Program,
+    spikes: Any,
+    on: str,
+    strict: bool,
+    state: Path | None,
+    save_state: Path | None,
+    limit: float,
+) -> Recording:
+    if on != "emulator":
+        if strict or state or save_state:
+            raise RunError(f"--strict, --state and --save-state need --on emulator, not {on}")
+        (result,) = _bound(on, limit)([Job(program, spikes)])
+        if isinstance(result, HardwareError):
+            raise result
+        return result
+    from hardware.emulator import Emulator
+    from hardware.inputs import check_inputs
+    from hardware.state import load_state
+    from hardware.state import save_state as write_state
+
+    emulator = Emulator(program, strict)
+    _, batch = check_inputs(program, spikes)
+    before = load_state(state, program) if state else emulator.initial_state(batch)
+    after, recording = emulator.run(before, spikes)
+    if save_state is not None:
+        write_state(after, save_state)
+    return recording
+
+
+def _bound(name: str, limit: float) -> RunAll:
+    """A runner by name, with its limit; the one in torch is registered when it is asked for."""
+    from hardware.runners import RUNNERS, runner
+
+    if name in ("torch", "exact") and name not in RUNNERS:
+        try:
+            import spmn.runners  # noqa: F401
+        except ModuleNotFoundError as missing:
+            raise RunError(
+                f"the runner {name!r} needs {missing.name}: pip install {missing.name}, or use --on emulator"
+            ) from None
+    chosen = runner(name)
+    return lambda jobs: chosen(jobs, limit)
+
+
+def _cost(program: Program, recording: Recording, questions: int) -> dict[str, str]:
+    """Operations, per question if any was asked, and the energy that they would take on Loihi 1."""
+    from hardware.cost import costs, energy
+
+    if recording.operations is None:
+        return {}
+    spent = energy(recording.operations)
+    count = questions or len(spent.low)
+    low, high = float(spent.low.sum()) / count / 1e6, float(spent.high.sum()) / count / 1e6
+    rows = dict(costs(program, recording).rows(questions or None))
+    return rows | {"Energy, estimated with Loihi 1 constants": f"{low:,.1f} to {high:,.1f} uJ"}
+
+
+def _print_placement(placement: Any, program: Path) -> None:
+    populations = Table("population", "neurons", "cores", "synapses", "memory, kbit", "axons in", "axons out")
+    for row in placement.population_rows():
+        populations.add_row(*map(escape, row))
+    resources = Table("what", "used", "of", "share", "fullest core", "limit of a core", "source of the limit")
+    for row in placement.resource_rows():
+        resources.add_row(*map(escape, row))
+    console.print(populations, resources)
+    for assumption in placement.assumptions:
+        console.print(f"assumed: {assumption}", markup=False, highlight=False)
+    for problem in placement.problems:
+        console.print(f"does not fit: {problem}", style="red", markup=False, highlight=False)
+    verdict = "fits" if placement.fits else "does not fit"
+    used = f"{len(placement.cores)} of {placement.cores_available} cores"
+    console.print(f"{program} {verdict} {placement.chip.title}: {used}", highlight=False)
