@@ -18,7 +18,7 @@ from spmn.cli import train_babi
 from spmn.evaluation import Answers, answer
 from spmn.events import stream
 from spmn.export import export
-from spmn.runners import emulate
+from spmn.runners import answer_on
 from spmn.runs import open_run
 
 FOLDER = Path("runs/demo")
@@ -44,7 +44,7 @@ def demo(folder: Path = FOLDER) -> bool:
     console.print(
         f"running {sum(len(s.questions) for s in unseen)} unseen questions on the chip emulator ..."
     )
-    in_torch, (on_chip, cost) = answer(network, streams), emulate(program, streams)
+    in_torch, (on_chip, cost) = answer(network, streams), answer_on("emulator", program, streams)
 
     drawn = [
         plots.learning_curves(run.metrics, folder / "curves.png", "make demo: task 1"),
@@ -61,8 +61,9 @@ def demo(folder: Path = FOLDER) -> bool:
     table.add_row("accuracy, torch, float", accuracy(in_torch))
     table.add_row("accuracy, emulator, chip integers", accuracy(on_chip))
     table.add_row("equal answers", f"{on_chip.agreement(in_torch):.1%}")
-    table.add_row("spikes per question, emulator", f"{cost.spikes:,.0f}")
-    table.add_row("synaptic operations per question, emulator", f"{cost.synaptic_operations:,.0f}")
+    if cost is not None:
+        table.add_row("spikes per question, emulator", f"{cost.spikes:,.0f}")
+        table.add_row("synaptic operations per question, emulator", f"{cost.synaptic_operations:,.0f}")
     console.print(table)
     console.print("pictures: " + ", ".join(str(path) for path in drawn))
     console.print(f"talk to it: spmn ask {folder}")

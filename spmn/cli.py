@@ -111,14 +111,23 @@ def evaluate(
     run: RunFolder,
     data: DataFolder = None,
     split: Annotated[Literal["valid", "test"], typer.Option(help="Stories to ask about.")] = "valid",
-    runner: Annotated[Literal["torch", "emulator"], typer.Option(help="What runs the network.")] = "torch",
+    runner: Annotated[
+        str,
+        typer.Option(help="torch (float), or integers: emulator, exact, reference, lava, lava-models."),
+    ] = "torch",
     limit: Annotated[int | None, typer.Option(help="Questions per task, in whole stories.", min=1)] = None,
+    memory_bits: Annotated[int, typer.Option(help="Bits of the plastic memory on the chip.")] = 8,
+    program: Annotated[
+        Path | None, typer.Option(help="Run this program (.h5) instead of exporting the network.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Error per task, spike rates, and agreement with torch."""
+    from hardware.files import load
     from spmn.report import evaluate as score
 
-    report = score(run, None if data is None else str(data), split, runner, limit)
+    loaded = None if program is None else load(program)
+    report = score(run, None if data is None else str(data), split, runner, limit, memory_bits, loaded)
     if as_json:
         print(json.dumps(report.to_dict(), indent=1))
         return
@@ -156,7 +165,9 @@ def evaluate(
 
 @app.command()
 def export(
-    run: RunFolder, out: Annotated[Path, typer.Option(help="Program file to write.")] = Path("program.h5")
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="Program file to write.")] = Path("program.h5"),
+    memory_bits: Annotated[int, typer.Option(help="Bits of the plastic memory on the chip.")] = 8,
 ) -> None:
     """Write the trained network as an integer program for the chip (HDF5)."""
     from hardware.files import save
@@ -164,7 +175,11 @@ def export(
     from spmn.runs import open_run
 
     opened = open_run(run)
-    program = to_program(opened.trained(), attributes={"tasks": str(opened.source.tasks), "run": run.name})
+    program = to_program(
+        opened.trained(),
+        memory_bits=memory_bits,
+        attributes={"tasks": str(opened.source.tasks), "run": run.name},
+    )
     save(program, out)
     console.print(f"wrote {out}: {program_cli.summary(program)}; next: spmn info {out}")
 

@@ -49,7 +49,7 @@ from spmn.network import DIGIT, SPMN, Level, clock_lines
 LAG = 3
 """Steps by which a level runs behind the one below."""
 W_MAX = 254
-"""Chip weight that stands for M = 1."""
+"""Largest even weight of a fixed synapse."""
 FINEST = 2000
 """Largest threshold: finer weights would not fit the 16-bit accumulator of a neuron with many inputs."""
 LATCH = 252
@@ -63,22 +63,27 @@ Sources = Mapping[str, Tensor]
 
 
 @torch.no_grad()
-def export(network: SPMN, payload: int = 16, attributes: Mapping[str, str] | None = None) -> Program:
+def export(
+    network: SPMN, payload: int = 16, memory_bits: int = 8, attributes: Mapping[str, str] | None = None
+) -> Program:
     """The network as a program of chip integers.
 
     payload: what a written key sends; x1 = payload / 2. More resolves the learning rates better, but
     payload * (weights under one key pattern) must stay below 2^15.
+    memory_bits: 2..8 bits of M: its weights run from 0 to 2^bits - 2, which stands for M = 1.
 
     Raises ExportError where the network's rule or sizes cannot be expressed.
     """
     steps, depth = network.settings.steps, network.settings.depth
+    if not 2 <= memory_bits <= 8:
+        raise ExportError(f"memory_bits is {memory_bits}; plastic weights have 2 to 8 bits")
     if steps < 2:
         raise ExportError(f"steps is {steps}; the write phase needs a window of at least 2 steps: retrain")
     try:
         draft = Draft(steps, 2 * max(steps, 3))
         encoder(draft, network)
         for d, level in enumerate(network.levels):
-            memory_level(draft, network, d, level, payload)
+            memory_level(draft, network, d, level, payload, memory_bits)
         sources = seen_by(network, network.decoder.folded())
         add_driven(draft, "decoder", sources, network.decoder.bias, depth, network)
         readout = Readout(
@@ -195,7 +200,7 @@ def add_driven(draft: Draft, name: str, sources: Sources, bias: Tensor, d: int, 
         draft.connect("quiet", name, np.full((len(bias), 1), -255), delay=offset, exp=6)
 
 
-def memory_level(draft: Draft, network: SPMN, d: int, level: Level, payload: int) -> None:
+def memory_level(draft: Draft, network: SPMN, d: int, level: Level, payload: int, memory_bits: int) -> None:
     """Keys, association, gates, latches, relays, plastic synapses and recall of level d (from 0)."""
     s, offset, name = network.settings, LAG * d, f"level{d + 1}"
     roles = ("write_key", "read_key", "association", "update", "reset")
@@ -219,7 +224,9 @@ def memory_level(draft: Draft, network: SPMN, d: int, level: Level, payload: int
         opens = opening * np.kron(np.eye(s.heads, dtype=np.int64), np.ones((per_head, 1), np.int64))
         draft.connect(f"{name}.{gate}.latch", f"{name}.{opened}.latch", opens)
 
-    vth, rule = recall_threshold(level), chip_rule(level, payload)
+    # fewer bits are shifted up, so that a current means the same whatever their number
+    full, shift = 2**memory_bits - 2, 8 - memory_bits
+    vth, rule = recall_threshold(level, full << shift), chip_rule(level, payload, full)
     teacher = max(0, math.ceil(math.log2((vth + 1) / 255)))
     _, recall_bias = quantise({str(h): bias[:, None] for h, bias in enumerate(level.memory.bias)}, vth)
     for h in range(s.heads):
@@ -232,7 +239,9 @@ def memory_level(draft: Draft, network: SPMN, d: int, level: Level, payload: int
         empty = np.zeros((s.values, s.keys), np.int64)
         seed = 16 * (d * s.heads + h)
         draft.plastic.append(
-            PlasticProjection(f"{name}.memory.{h}", relay, recall, empty, rule, seed, graded="overwrite")
+            PlasticProjection(
+                f"{name}.memory.{h}", relay, recall, empty, rule, seed, weight_exp=shift, graded="overwrite"
+            )
         )
         taught = 255 * one_head(s.values, s.heads, h)
         draft.connect(f"{name}.association.latch", recall, taught, exp=teacher)
@@ -247,16 +256,16 @@ def one_head(size: int, heads: int, h: int) -> Array:
     return chosen
 
 
-def recall_threshold(level: Level) -> int:
-    """Threshold of recall neurons in units of the plastic weight: W_MAX 0.15 K / gain."""
+def recall_threshold(level: Level, full: int) -> int:
+    """Threshold of recall neurons, if M = 1 brings a current of `full`: full 0.15 K / gain."""
     gain = float(level.memory.gain)
     if gain <= 0:
         raise ExportError(f"a recall gain is {gain:.3g}; only excitatory recall can be deployed: retrain")
-    return round(W_MAX * 0.15 * level.memory.keys / gain)
+    return round(full * 0.15 * level.memory.keys / gain)
 
 
-def chip_rule(level: Level, payload: int) -> ChipRule:
-    """The level's rule with its trained rates in chip integers."""
+def chip_rule(level: Level, payload: int, full: int) -> ChipRule:
+    """The level's rule with its trained rates in chip integers; `full` stands for M = 1."""
     rule = level.memory.rule
     if rule.resolution != "event":
         raise ExportError(
@@ -264,7 +273,7 @@ def chip_rule(level: Level, payload: int) -> ChipRule:
             "train with --preset default to deploy, or evaluate with --runner torch"
         )
     rates = {name: float(rate) for name, rate in level.memory.rates().items()}
-    return lower(rule, rates, x1_level=payload // 2, x1_tau=LONGEST_TAU, w_max=W_MAX)
+    return lower(rule, rates, x1_level=payload // 2, x1_tau=LONGEST_TAU, w_max=full)
 
 
 def chip_decay(network: SPMN) -> int:

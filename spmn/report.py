@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from hardware.program import Program
 from spmn.data import digest, limited
 from spmn.datasets.babi import Story
 from spmn.errors import DataError
 from spmn.evaluation import CLUE_STORIES, answer, score_clues
 from spmn.events import stream
 from spmn.export import export
-from spmn.runners import emulate
+from spmn.runners import answer_on
 from spmn.runs import Run, open_run
 
 
@@ -62,19 +63,26 @@ def evaluate(
     folder: Any,
     data: str | None = None,
     split: Literal["valid", "test"] = "valid",
-    runner: Literal["torch", "emulator"] = "torch",
+    runner: str = "torch",
     limit: int | None = None,
+    memory_bits: int = 8,
+    program: Program | None = None,
 ) -> Report:
-    """Answer the questions of a split (whole stories, up to `limit` questions per task) and score them."""
+    """Answer the questions of a split (whole stories, up to `limit` questions per task) and score them.
+
+    runner: "torch" for the float network; else one of `hardware.runners`, which runs `program`, or the
+    network exported with `memory_bits`.
+    """
     run = open_run(folder)
     network = run.trained()
     stories = limited(stories_of(run, data, split), limit)
     streams = [stream(story, run.vocabulary) for story in stories]
     in_torch = answer(network, streams)
     given, cost = in_torch, dict[str, float]()
-    if runner == "emulator":
-        given, counted = emulate(export(network), streams)
-        cost = asdict(counted)
+    if runner != "torch":
+        deployed = program or export(network, memory_bits=memory_bits)
+        given, counted = answer_on(runner, deployed, streams)
+        cost = {} if counted is None else asdict(counted)
     questions: dict[int, int] = {}
     for story in stories:
         questions[story.task] = questions.get(story.task, 0) + len(story.questions)

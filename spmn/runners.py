@@ -1,4 +1,4 @@
-"""Answers of the integer program on the chip emulator, in the form that the float network's answers have."""
+"""Answers of a deployed program, in the form that the float network's answers have."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardware.emulator import Emulator
+from hardware.errors import RunError
+from hardware.lava import Job
 from hardware.program import Program
+from hardware.recording import Recording
+from hardware.runners import LIMIT, in_process, register, runner
 from hardware.schedule import Event, encode, read_answers
 from spmn.evaluation import Answers
 from spmn.events import QUESTION, Stream
+from spmn.exact import Exact
 
 STORIES = 64
-"""Stories that the emulator runs side by side."""
+"""Stories that run side by side."""
+
+# a program has no float network, so that "torch" can only mean its exact mode
+for name in ("exact", "torch"):
+    register(name, in_process(Exact))
 
 
 @dataclass(frozen=True)
@@ -35,27 +43,47 @@ def chip_events(stream: Stream) -> list[Event]:
     ]
 
 
-def emulate(program: Program, streams: Sequence[Stream]) -> tuple[Answers, Cost]:
-    """Run stories on the emulator; answers are read from the recorded spikes."""
-    emulator = Emulator(program)
+def answer_on(
+    name: str, program: Program, streams: Sequence[Stream], limit: float = LIMIT
+) -> tuple[Answers, Cost | None]:
+    """Run stories on a runner of `hardware.runners`; answers are read from the recorded spikes.
+
+    The cost is None from runners that do not count. Raises RunError if the runner is unknown or fails;
+    `limit` is in seconds per STORIES stories.
+    """
+    run = runner(name)
     given: list[tuple[int, ...]] = [()] * len(streams)
-    totals, spikes, asked = np.zeros(4), dict[str, float](), 0
-    updates = dict[str, float]()
+    recordings: list[Recording] = []
     order = sorted(range(len(streams)), key=lambda i: len(streams[i].kind))
     for start in range(0, len(order), STORIES):
         chosen = order[start : start + STORIES]
         stories = [chip_events(streams[i]) for i in chosen]
-        inputs = encode(program, stories)
-        _, recording = emulator.run(emulator.initial_state(len(stories)), inputs)
+        (recording,) = run([Job(program, encode(program, stories))], limit)
+        if isinstance(recording, RunError):
+            raise recording
+        recordings.append(recording)
         for i, answers in zip(chosen, read_answers(program, recording, stories)["answer"], strict=True):
             given[i] = tuple(int(a) for a in answers)
-            asked += len(answers)
-        counted = recording.operations
-        assert counted is not None
-        totals += [counted.spikes.sum(), counted.synaptic.sum(), counted.neuron.sum(), counted.plastic.sum()]
-        steps = recording.steps * len(stories)
-        for name, fired in zip(counted.names, counted.spikes.sum(0), strict=True):
-            spikes[name] = spikes.get(name, 0.0) + float(fired)
-            updates[name] = updates.get(name, 0.0) + steps * program.sizes[name]
-    rates = {name: spikes[name] / updates[name] for name in spikes}
-    return Answers("emulator", tuple(given), rates), Cost(*(totals / max(asked, 1)))
+    asked = max(1, sum(len(answers) for answers in given))
+    return Answers(recordings[0].runner, tuple(given), _rates(program, recordings)), _cost(recordings, asked)
+
+
+def _rates(program: Program, recordings: Sequence[Recording]) -> dict[str, float]:
+    """Mean spikes per neuron and step; nothing from runners that do not count."""
+    counted = [(part.operations, part.steps) for part in recordings if part.operations is not None]
+    updates = sum(steps * len(operations.spikes) for operations, steps in counted)
+    rates = {}
+    for index, (name, size) in enumerate(program.sizes.items() if counted else ()):
+        spikes = sum(int(operations.spikes[:, index].sum()) for operations, _ in counted)
+        rates[name] = spikes / (updates * size)
+    return rates
+
+
+def _cost(recordings: Sequence[Recording], asked: int) -> Cost | None:
+    counted = [part.operations for part in recordings if part.operations is not None]
+    if not counted:
+        return None
+    totals = [
+        (part.spikes.sum(), part.synaptic.sum(), part.neuron.sum(), part.plastic.sum()) for part in counted
+    ]
+    return Cost(*(np.sum(totals, axis=0) / asked))

@@ -15,7 +15,7 @@ from spmn.errors import ExportError
 from spmn.events import STATEMENT, Stream, collate, stream
 from spmn.export import LAG, W_MAX, export, quantise
 from spmn.network import SPMN
-from spmn.runners import chip_events, emulate
+from spmn.runners import answer_on, chip_events
 from spmn.settings import Network
 
 ROLES = ("write_key", "read_key", "association", "update", "reset")
@@ -131,7 +131,7 @@ def test_answers_agree_and_survive_the_file(
     path = tmp_path_factory.mktemp("export") / "p.h5"
     save(program, path)
     assert load(path) == program
-    answers, cost = emulate(load(path), streams)
+    answers, cost = answer_on("emulator", load(path), streams)
     assert [len(given) for given in answers.given] == [int((s.kind == 1).sum()) for s in streams]
     assert min(dataclasses.astuple(cost)) > 0
 
