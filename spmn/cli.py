@@ -36,6 +36,7 @@ Tasks = Annotated[str, typer.Option(help="bAbI tasks, such as 1,2,15 or 1-3.")]
 DataFolder = Annotated[
     Path | None, typer.Option("--data", help="Folder of official bAbI files, such as en-10k.")
 ]
+MemoryBits = Annotated[int, typer.Option(help="Bits of the plastic memory on the chip.", min=2, max=8)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
 
 
@@ -116,7 +117,7 @@ def evaluate(
         typer.Option(help="torch (float), or integers: emulator, exact, reference, lava, lava-models."),
     ] = "torch",
     limit: Annotated[int | None, typer.Option(help="Questions per task, in whole stories.", min=1)] = None,
-    memory_bits: Annotated[int, typer.Option(help="Bits of the plastic memory on the chip.")] = 8,
+    memory_bits: MemoryBits = 6,
     program: Annotated[
         Path | None, typer.Option(help="Run this program (.h5) instead of exporting the network.")
     ] = None,
@@ -167,7 +168,7 @@ def evaluate(
 def export(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="Program file to write.")] = Path("program.h5"),
-    memory_bits: Annotated[int, typer.Option(help="Bits of the plastic memory on the chip.")] = 8,
+    memory_bits: MemoryBits = 6,
 ) -> None:
     """Write the trained network as an integer program for the chip (HDF5)."""
     from hardware.files import save

@@ -50,8 +50,14 @@ LAG = 3
 """Steps by which a level runs behind the one below."""
 W_MAX = 254
 """Largest even weight of a fixed synapse."""
-FINEST = 2000
-"""Largest threshold: finer weights would not fit the 16-bit accumulator of a neuron with many inputs."""
+QUIET = 255 << 6
+"""What the quiet line takes from a neuron: more than all its inputs can bring, and half of 16 bits."""
+ROUNDING = 0.95
+"""Share of QUIET that inputs may bring before they are rounded."""
+INPUT_LIMIT = 2**15 - 2**10
+"""Most that plastic synapses may bring to a neuron in one step; the rest of 16 bits is left to others."""
+MEMORY_BITS = 6
+"""Bits of M. With more, the safe payload leaves too few levels of x1 for the learning rates."""
 LATCH = 252
 """Threshold of a latch: T spikes do not reach it, nor does the opening alone, but both together do."""
 READOUT_SCALE = 2**16
@@ -64,13 +70,16 @@ Sources = Mapping[str, Tensor]
 
 @torch.no_grad()
 def export(
-    network: SPMN, payload: int = 16, memory_bits: int = 8, attributes: Mapping[str, str] | None = None
+    network: SPMN,
+    memory_bits: int = MEMORY_BITS,
+    payload: int | None = None,
+    attributes: Mapping[str, str] | None = None,
 ) -> Program:
     """The network as a program of chip integers.
 
-    payload: what a written key sends; x1 = payload / 2. More resolves the learning rates better, but
-    payload * (weights under one key pattern) must stay below 2^15.
     memory_bits: 2..8 bits of M: its weights run from 0 to 2^bits - 2, which stands for M = 1.
+    payload: what a written key sends; x1 = payload / 2. Without one, the largest that can never push a recall
+    neuron's input beyond 16 bits: the fewer bits M has, the finer the learning rates may be.
 
     Raises ExportError where the network's rule or sizes cannot be expressed.
     """
@@ -171,7 +180,7 @@ def encoder(draft: Draft, network: SPMN) -> None:
     draft.inputs = {"words": pairs[..., 0].numel(), "statement": 1, "question": 1}
     draft.inputs |= {"clock": 2 * DIGIT, "bias": 1, "quiet": 1, "write": 1}
     parts = {"words": folded @ pairs.flatten(0, 1).T, "statement": kinds[:, :1], "question": kinds[:, 1:]}
-    vth, quantised = quantise(parts)
+    vth, quantised = quantise(parts, one_of={"words": network.vocabulary.length})
     draft.population("encoder", len(folded), vth, chip_decay(network), first=1)
     for source, (weights, exp) in quantised.items():
         draft.connect(source, "encoder", weights, exp=exp)
@@ -190,7 +199,7 @@ def seen_by(network: SPMN, folded: Tensor) -> dict[str, Tensor]:
 def add_driven(draft: Draft, name: str, sources: Sources, bias: Tensor, d: int, network: SPMN) -> None:
     """LIF neurons of level d (from 0): driven by what it sees in its window, inhibited outside."""
     offset = LAG * d
-    vth, quantised = quantise({**sources, "bias": bias[:, None]})
+    vth, quantised = quantise({**sources, "bias": bias[:, None]}, one_of={"clock": 2})
     draft.population(name, len(bias), vth, chip_decay(network), first=offset + 2)
     for source, (weights, exp) in quantised.items():
         below = int(source.split(".")[0].removeprefix("level")) if source.startswith("level") else None
@@ -200,7 +209,9 @@ def add_driven(draft: Draft, name: str, sources: Sources, bias: Tensor, d: int, 
         draft.connect("quiet", name, np.full((len(bias), 1), -255), delay=offset, exp=6)
 
 
-def memory_level(draft: Draft, network: SPMN, d: int, level: Level, payload: int, memory_bits: int) -> None:
+def memory_level(
+    draft: Draft, network: SPMN, d: int, level: Level, payload: int | None, memory_bits: int
+) -> None:
     """Keys, association, gates, latches, relays, plastic synapses and recall of level d (from 0)."""
     s, offset, name = network.settings, LAG * d, f"level{d + 1}"
     roles = ("write_key", "read_key", "association", "update", "reset")
@@ -224,9 +235,9 @@ def memory_level(draft: Draft, network: SPMN, d: int, level: Level, payload: int
         opens = opening * np.kron(np.eye(s.heads, dtype=np.int64), np.ones((per_head, 1), np.int64))
         draft.connect(f"{name}.{gate}.latch", f"{name}.{opened}.latch", opens)
 
-    # fewer bits are shifted up, so that a current means the same whatever their number
-    full, shift = 2**memory_bits - 2, 8 - memory_bits
-    vth, rule = recall_threshold(level, full << shift), chip_rule(level, payload, full)
+    full = 2**memory_bits - 2
+    payload = payload or safe_payload(full, s.keys)
+    vth, rule = recall_threshold(level, full), chip_rule(level, payload, full)
     teacher = max(0, math.ceil(math.log2((vth + 1) / 255)))
     _, recall_bias = quantise({str(h): bias[:, None] for h, bias in enumerate(level.memory.bias)}, vth)
     for h in range(s.heads):
@@ -239,9 +250,7 @@ def memory_level(draft: Draft, network: SPMN, d: int, level: Level, payload: int
         empty = np.zeros((s.values, s.keys), np.int64)
         seed = 16 * (d * s.heads + h)
         draft.plastic.append(
-            PlasticProjection(
-                f"{name}.memory.{h}", relay, recall, empty, rule, seed, weight_exp=shift, graded="overwrite"
-            )
+            PlasticProjection(f"{name}.memory.{h}", relay, recall, empty, rule, seed, graded="overwrite")
         )
         taught = 255 * one_head(s.values, s.heads, h)
         draft.connect(f"{name}.association.latch", recall, taught, exp=teacher)
@@ -254,6 +263,14 @@ def one_head(size: int, heads: int, h: int) -> Array:
     chosen = np.zeros((size, heads * size), np.int64)
     chosen[:, h * size : (h + 1) * size] = np.eye(size)
     return chosen
+
+
+def safe_payload(full: int, keys: int) -> int:
+    """Largest power of 2 that keeps the input of a recall neuron in 16 bits, whatever was stored.
+
+    The neuron receives at most payload * full * keys from its plastic synapses, and its teacher.
+    """
+    return 1 << int(math.log2(INPUT_LIMIT / (full * keys)))
 
 
 def recall_threshold(level: Level, full: int) -> int:
@@ -281,25 +298,44 @@ def chip_decay(network: SPMN) -> int:
     return round(4096 * network.settings.dv)
 
 
-def quantise(parts: Sources, vth: int | None = None) -> tuple[int, dict[str, tuple[Array, int]]]:
+def quantise(
+    parts: Sources, vth: int | None = None, one_of: Mapping[str, int] | None = None
+) -> tuple[int, dict[str, tuple[Array, int]]]:
     """One threshold for a population, and the 8-bit weights and exponents of each of its inputs.
 
     Weights are even integers of -256..254, times 2^exponent, for vth * w in float. The threshold, if not
-    given, is chosen so that the projection with the smallest weights uses all bits without an exponent;
-    exponents are never negative, for the chip would then round sums.
+    given, is the largest at which no input in 16 bits can overflow, but not larger than makes the projection
+    with the smallest weights use all its bits without an exponent. Exponents are never negative, for the chip
+    would then round sums.
+
+    one_of: inputs of which at most one axon of each of so many equal groups spikes in a step.
     """
     largest = {name: float(weights.abs().max()) for name, weights in parts.items()}
     if not all(math.isfinite(value) for value in largest.values()):
         raise ExportError("the network has weights that are not finite; retrain with a lower learning rate")
     if vth is None:
         smallest = min((value for value in largest.values() if value > 0), default=1.0)
-        vth = max(1, round(min(W_MAX / smallest, FINEST)))
+        vth = max(1, int(min(W_MAX / smallest, ROUNDING * QUIET / reach(parts, one_of or {}))))
     quantised = {}
     for name, weights in parts.items():
         exp = max(0, math.ceil(math.log2(max(largest[name] * vth, 1) / W_MAX)))
         even = 2 * torch.round(weights * vth / 2**exp / 2)
         quantised[name] = (rounded(even.clamp(-256, W_MAX)), exp)
     return vth, quantised
+
+
+def reach(parts: Sources, one_of: Mapping[str, int]) -> float:
+    """Most that all inputs together bring to, or take from, a neuron in one step, in units of its threshold."""
+    both = []
+    for sign in (1, -1):
+        total = torch.zeros(())
+        for name, weights in parts.items():
+            groups = (
+                (sign * weights).clamp(min=0).reshape(len(weights), one_of.get(name, weights.shape[1]), -1)
+            )
+            total = total + groups.amax(2).sum(1)
+        both.append(float(total.max()))
+    return max(*both, 1e-9)
 
 
 def rounded(values: Tensor) -> Array:

@@ -11,7 +11,7 @@ from spmn.datasets.babi import Story
 from spmn.errors import DataError
 from spmn.evaluation import CLUE_STORIES, answer, score_clues
 from spmn.events import stream
-from spmn.export import export
+from spmn.export import MEMORY_BITS, export
 from spmn.runners import answer_on
 from spmn.runs import Run, open_run
 
@@ -65,7 +65,7 @@ def evaluate(
     split: Literal["valid", "test"] = "valid",
     runner: str = "torch",
     limit: int | None = None,
-    memory_bits: int = 8,
+    memory_bits: int = MEMORY_BITS,
     program: Program | None = None,
 ) -> Report:
     """Answer the questions of a split (whole stories, up to `limit` questions per task) and score them.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hardware.conformance.generate import Case
 from hardware.errors import RunError
 from hardware.lava import Job
+from hardware.program import Probe, Program
 from hardware.recording import Recording
 
 RunAll = Callable[[Sequence[Job]], Sequence[Recording | RunError]]
@@ -54,6 +55,14 @@ class Result:
     @property
     def equal(self) -> bool:
         return self.difference is None and not self.failure
+
+
+def watched(program: Program) -> Program:
+    """The program with probes of all spikes at every step and of plastic weights after every event."""
+    every = program.schedule.window if program.schedule else 1
+    spikes = [Probe(part.name) for part in program.populations]
+    weights = [Probe(part.name, "weights", every) for part in program.plastic]
+    return replace(program, probes=(*spikes, *weights))
 
 
 def first_difference(left: Recording, right: Recording) -> Difference | None:

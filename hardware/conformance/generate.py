@@ -76,9 +76,7 @@ def random_case(seed: int, plastic: bool | None = None, steps: int = STEPS) -> C
         case = _case(seed, draft.program(f"case-{seed}"), draft.inputs)
         if case is not None and (case.alive or attempt == ATTEMPTS - 1):
             return case
-    raise RunError(
-        f"seed {seed}: {ATTEMPTS} programs in a row exceed 24-bit payloads: use another seed"
-    )
+    raise RunError(f"seed {seed}: {ATTEMPTS} programs in a row exceed 24-bit payloads: use another seed")
 
 
 def _case(seed: int, program: Program, inputs: dict[str, IntData]) -> Case | None:
