@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+LAVA := .venv-lava
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all check lava clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.demo
@@ -27,6 +28,19 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
+# An environment of its own: lava-nc 0.10.0 wants older versions than the rest, and needs none of them.
+lava: $(LAVA)/installed
+
+$(LAVA)/installed: constraints-lava.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
+		{ echo "Lava needs Python 3.10 to 3.13; say which with: make lava PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv --clear $(LAVA)
+	$(LAVA)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lava.txt \
+		numpy scipy networkx asteval h5py
+	$(LAVA)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lava.txt \
+		--ignore-requires-python --no-deps lava-nc
+	@touch $@
+
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
+	rm -rf $(VENV) $(LAVA) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
