@@ -58,6 +58,8 @@ INPUT_LIMIT = 2**15 - 2**10
 """Most that plastic synapses may bring to a neuron in one step; the rest of 16 bits is left to others."""
 MEMORY_BITS = 6
 """Bits of M. With more, the safe payload leaves too few levels of x1 for the learning rates."""
+PAYLOAD = 16
+"""Largest payload: x1 = 8 resolves the learning rates well enough."""
 LATCH = 252
 """Threshold of a latch: T spikes do not reach it, nor does the opening alone, but both together do."""
 READOUT_SCALE = 2**16
@@ -78,8 +80,8 @@ def export(
     """The network as a program of chip integers.
 
     memory_bits: 2..8 bits of M: its weights run from 0 to 2^bits - 2, which stands for M = 1.
-    payload: what a written key sends; x1 = payload / 2. Without one, the largest that can never push a recall
-    neuron's input beyond 16 bits: the fewer bits M has, the finer the learning rates may be.
+    payload: what a written key sends; x1 = payload / 2. Without one, 16, or as much as can never push a
+    recall neuron's input beyond 16 bits; a larger one is not checked. What room is left shifts M up.
 
     Raises ExportError where the network's rule or sizes cannot be expressed.
     """
@@ -236,8 +238,9 @@ def memory_level(
         draft.connect(f"{name}.{gate}.latch", f"{name}.{opened}.latch", opens)
 
     full = 2**memory_bits - 2
-    payload = payload or safe_payload(full, s.keys)
-    vth, rule = recall_threshold(level, full), chip_rule(level, payload, full)
+    payload = payload or min(PAYLOAD, 1 << room(full * s.keys))
+    shift = max(0, room(payload * full * s.keys))
+    vth, rule = recall_threshold(level, full << shift), chip_rule(level, payload, full)
     teacher = max(0, math.ceil(math.log2((vth + 1) / 255)))
     _, recall_bias = quantise({str(h): bias[:, None] for h, bias in enumerate(level.memory.bias)}, vth)
     for h in range(s.heads):
@@ -250,7 +253,9 @@ def memory_level(
         empty = np.zeros((s.values, s.keys), np.int64)
         seed = 16 * (d * s.heads + h)
         draft.plastic.append(
-            PlasticProjection(f"{name}.memory.{h}", relay, recall, empty, rule, seed, graded="overwrite")
+            PlasticProjection(
+                f"{name}.memory.{h}", relay, recall, empty, rule, seed, weight_exp=shift, graded="overwrite"
+            )
         )
         taught = 255 * one_head(s.values, s.heads, h)
         draft.connect(f"{name}.association.latch", recall, taught, exp=teacher)
@@ -265,12 +270,12 @@ def one_head(size: int, heads: int, h: int) -> Array:
     return chosen
 
 
-def safe_payload(full: int, keys: int) -> int:
-    """Largest power of 2 that keeps the input of a recall neuron in 16 bits, whatever was stored.
+def room(most: int) -> int:
+    """Doublings by which the largest input of a recall neuron may grow within 16 bits.
 
-    The neuron receives at most payload * full * keys from its plastic synapses, and its teacher.
+    It receives at most payload * full * keys from its plastic synapses, the rest from its teacher and bias.
     """
-    return 1 << int(math.log2(INPUT_LIMIT / (full * keys)))
+    return math.floor(math.log2(INPUT_LIMIT / most))
 
 
 def recall_threshold(level: Level, full: int) -> int:
@@ -325,7 +330,7 @@ def quantise(
 
 
 def reach(parts: Sources, one_of: Mapping[str, int]) -> float:
-    """Most that all inputs together bring to, or take from, a neuron in one step, in units of its threshold."""
+    """Most that all inputs together bring to, or take from, a neuron in a step, in units of its threshold."""
     both = []
     for sign in (1, -1):
         total = torch.zeros(())

@@ -13,7 +13,7 @@ from hardware.schedule import encode
 from spmn.datasets.babi import Story
 from spmn.errors import ExportError
 from spmn.events import STATEMENT, Stream, collate, stream
-from spmn.export import LAG, W_MAX, export, quantise
+from spmn.export import LAG, MEMORY_BITS, export, quantise, room
 from spmn.network import SPMN
 from spmn.runners import answer_on, chip_events
 from spmn.settings import Network
@@ -95,7 +95,7 @@ def test_memory_is_that_of_torch_and_questions_write_nothing(network: SPMN, stre
             d, h = divmod(i, 2)
             weights = recorded[name, "weights"]
             written = n * window + LAG * d + steps + 5  # the step in which this event is learnt
-            chip = weights[written].transpose(0, 2, 1) / W_MAX
+            chip = weights[written].transpose(0, 2, 1) / (2**MEMORY_BITS - 2)
             worst.append((chip - memory[d, :, h].numpy()).__abs__().mean())
             before = weights[written - 1]
             changed = (weights[written] != before).any(axis=(1, 2))
@@ -148,6 +148,41 @@ def test_weights_are_even_and_close() -> None:
         assert np.abs(weights * 2**exp / vth - parts[name].numpy()).max() <= step + 1e-6
     assert quantised["a"][1] == 0
     assert quantised["b"][1] > 0
+
+
+@pytest.mark.parametrize("bits", [8, 6, 4])
+def test_nothing_overflows_in_any_network_at_any_time(
+    network: SPMN, streams: list[Stream], bits: int
+) -> None:
+    """Weights far larger than trained ones; the bound must not rest on what is stored or said."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(3)
+        for level in network.levels:
+            level.memory.gain.abs_()
+    program = export(network, memory_bits=bits)
+    emulator = Emulator(program, strict=True)
+    inputs = encode(program, [chip_events(s) for s in streams])
+    _, recording = emulator.run(emulator.initial_state(len(streams)), inputs)
+    assert recording["decoder", "spikes"].any()
+    full = {name: np.full_like(spikes, 1) for name, spikes in inputs.items() if name in ("write", "bias")}
+    emulator.run(emulator.initial_state(len(streams)), {**inputs, **full})
+
+
+@pytest.mark.parametrize(("bits", "payload", "shift"), [(8, 8, 0), (6, 16, 2), (4, 16, 4)])
+def test_what_16_bits_leave_is_used(network: SPMN, bits: int, payload: int, shift: int) -> None:
+    """8 keys: 16 * 62 * 8 = 7,936, four times of which is the most below 31,744."""
+    program = export(network, memory_bits=bits)
+    assert {part.weight_exp for part in program.plastic} == {shift}
+    relays = [part for part in program.projections if part.target == "level1.relay.0"]
+    assert max(int(part.weights.max()) for part in relays) == payload
+    assert room(payload * (2**bits - 2) * 8 << shift) == 0
+
+
+@pytest.mark.parametrize("bits", [1, 9])
+def test_bits_of_memory_are_limited(network: SPMN, bits: int) -> None:
+    with pytest.raises(ExportError, match=f"memory_bits is {bits}"):
+        export(network, memory_bits=bits)
 
 
 @pytest.mark.parametrize(
