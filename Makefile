@@ -10,10 +10,10 @@ LAVA := .venv-lava
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.demo
 
-test: check
+test: check $(LAVA)/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: check
+test-all: check $(LAVA)/installed
 	$(BIN)/python -m pytest
 
 check: $(INSTALLED)

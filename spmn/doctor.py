@@ -8,7 +8,8 @@ import platform
 import sys
 from dataclasses import dataclass
 
-import torch
+from hardware.errors import RunError
+from hardware.lava import find_python, loihi2
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,6 @@ PACKAGES = {
     "matplotlib": "pip install matplotlib",
     "snntorch": "optional, an oracle of the tests: pip install 'spmn[test]'",
     "norse": "optional: pip install 'spmn[norse]'",
-    "lava-nc": "optional, not used by this version",
 }
 
 
@@ -51,6 +51,10 @@ def _package(name: str, how: str) -> Finding:
 
 
 def _devices() -> list[Finding]:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return [Finding("devices", False, "no torch: programs run (spmn run), nothing can be trained")]
     cuda = torch.cuda.is_available()
     return [
         Finding("device cpu", True, f"{torch.get_num_threads()} threads (--threads)"),
@@ -65,13 +69,21 @@ def _devices() -> list[Finding]:
 
 
 def _runners() -> list[Finding]:
-    lava = importlib.util.find_spec("lava") is not None
-    found = "found, but this version has no Lava runner yet" if lava else "not in this version yet"
+    torch = importlib.util.find_spec("torch") is not None
+    needs_torch = "" if torch else "needs torch; "
+    try:
+        lava, where = True, f"{find_python()}: spmn run PROGRAM --on lava, or lava-models"
+    except RunError as missing:
+        lava, where = False, str(missing)
+    try:
+        loihi2.require_board(loihi2.Host())
+        board, state = True, "found; runs on it are untested"
+    except RunError as missing:
+        board, state = False, str(missing)
     return [
-        Finding("runner torch", True, "float network: spmn evaluate RUN --runner torch"),
-        Finding("runner emulator", True, "chip integers on the CPU: spmn evaluate RUN --runner emulator"),
-        Finding("runner lava", False, found),
-        Finding(
-            "runner loihi2", False, "not in this version yet; it will need a board and Intel's extension"
-        ),
+        Finding("runner torch", torch, f"{needs_torch}float network: spmn evaluate RUN --runner torch"),
+        Finding("runner exact", torch, f"{needs_torch}chip integers in torch: spmn run PROGRAM --on torch"),
+        Finding("runner emulator", True, "chip integers on the CPU: spmn run PROGRAM"),
+        Finding("runner lava", lava, where),
+        Finding("runner loihi2", board, state),
     ]
