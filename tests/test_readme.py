@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from typer.testing import CliRunner
 
@@ -17,6 +18,15 @@ def test_plastic_layer_example_runs() -> None:
     state = names["state"]
     assert state.weights.shape == (32, 100, 10)  # type: ignore[attr-defined]
     assert not (state.weights == 0.5).all()  # type: ignore[attr-defined]
+
+
+def test_reward_example_learns_only_where_it_is_rewarded() -> None:
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "critic" in block]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    weights = names["recording"]["m", "weights"][-1].mean(axis=(1, 2))
+    assert (weights[:4] == 60).all()
+    assert (weights[4:] > 65).all()
 
 
 def test_every_command_shown_exists_with_its_options() -> None:
