@@ -186,6 +186,57 @@ def export(
 
 
 @app.command()
+def finetune(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="Program file to write.")] = Path("program.h5"),
+    stories: Annotated[int, typer.Option(help="Training stories to learn from.", min=1)] = 400,
+    epochs: Annotated[int, typer.Option(help="Passes over them.", min=1)] = 3,
+    learning_rate: Annotated[float, typer.Option(help="In steps of the integer weights.")] = 0.5,
+    memory_bits: MemoryBits = 6,
+    data: DataFolder = None,
+    seed: Annotated[int, typer.Option(help="Of the order of the stories.")] = 0,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where torch computes.")] = "cpu",
+) -> None:
+    """Train the exported integers on the chip's own arithmetic; writes the best program."""
+    from hardware.files import save
+    from spmn.events import stream
+    from spmn.export import export as to_program
+    from spmn.finetune import finetune as tune
+    from spmn.report import splits_of
+    from spmn.runs import open_run
+
+    opened = open_run(run)
+    training, validation = (
+        [stream(story, opened.vocabulary) for story in split]
+        for split in splits_of(opened, None if data is None else str(data))
+    )
+    attributes = {"tasks": str(opened.source.tasks), "run": run.name, "fine-tuned": f"{stories} stories"}
+    program = to_program(opened.trained(), memory_bits=memory_bits, attributes=attributes)
+    console.print(f"every story runs step by step: {stories} stories, {epochs} epochs, runner: exact")
+
+    def report(epoch: int, trained: Any, held_out: Any) -> None:
+        console.print(
+            f"epoch {epoch}: training loss {trained.loss:.3f}, error {trained.errors:.2%}; "
+            f"validation error {held_out.errors:.2%}"
+        )
+
+    save(
+        tune(
+            program,
+            training[:stories],
+            validation,
+            epochs,
+            learning_rate,
+            seed=seed,
+            device=device,
+            report=report,
+        ),
+        out,
+    )
+    console.print(f"wrote {out}; next: spmn evaluate {run} --runner emulator --program {out}")
+
+
+@app.command()
 def ask(run: RunFolder) -> None:
     """Type sentences and questions; see the answer, what was recalled, and from which sentence."""
     from spmn.dialogue import Dialogue

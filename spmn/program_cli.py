@@ -33,9 +33,9 @@ def info(program: ProgramFile) -> None:
     from hardware.files import load
 
     loaded = load(program)
-    console.print(f"{program}: {summary(loaded)}")
+    console.print(f"{program}: {summary(loaded)}", markup=False)
     for name, value in sorted(loaded.attributes.items()):
-        console.print(f"  {name}: {value}")
+        console.print(f"  {name}: {value}", markup=False)
     if loaded.schedule:
         console.print(f"  {loaded.schedule.window} steps per event, {loaded.schedule.drain} after the last")
     inputs = Table("input", "axons", "driven by", "at steps of the event")
@@ -111,11 +111,9 @@ def run(
 
     loaded = _with_probes(load(program), probe or [])
     told = [] if inputs else [line.strip() for line in _lines(story) if line.strip()]
-    events = read_story(loaded, told)
+    events = [] if inputs else read_story(loaded, told)
     spikes = load_inputs(inputs) if inputs else encode(loaded, [events])
     recording = _execute(loaded, spikes, on, strict, state, save_state, limit)
-    if out is not None:
-        save_recording(recording, out)
     questions = [line for line, event in zip(told, events, strict=True) if event.question]
     answers: list[dict[str, str]] = [{"question": line} for line in questions]
     for readout in loaded.host.readouts if loaded.host and questions else ():
@@ -123,6 +121,8 @@ def run(
         for answer, index in zip(answers, given, strict=True):
             answer[readout.name] = readout.answers[index]
     cost = _cost(loaded, recording, len(questions))
+    if out is not None:
+        save_recording(recording, out)
     if as_json:
         print(
             json.dumps(
@@ -263,12 +263,12 @@ def _steps(steps: Sequence[int]) -> str:
 
 
 def _lines(story: Path | None) -> list[str]:
-    if story is None:
-        return sys.stdin.read().splitlines()
     try:
-        return story.read_text(encoding="utf-8").splitlines()
+        content = sys.stdin.buffer.read() if story is None else story.read_bytes()
+        return content.decode().splitlines()
     except UnicodeDecodeError as problem:
-        raise RunError(f"{story} is no UTF-8 text ({problem.reason}): give a sentence per line") from None
+        told = story or "standard input"
+        raise RunError(f"{told} is no UTF-8 text ({problem.reason}): give a sentence per line") from None
 
 
 def _with_probes(program: Program, texts: Sequence[str]) -> Program:
@@ -276,7 +276,7 @@ def _with_probes(program: Program, texts: Sequence[str]) -> Program:
     probes = {probe.key: probe for probe in program.probes}
     for text in texts:
         target, variable, every, *rest = (*text.split(":"), *("spikes", "1")[text.count(":") :])
-        if rest or not every.isdigit():
+        if rest or not every.isdecimal():
             raise RunError(f"--probe {text!r}: write TARGET, TARGET:VARIABLE or TARGET:VARIABLE:EVERY")
         probes[target, variable] = Probe(target, variable, int(every))  # type: ignore[arg-type]
     return replace(program, probes=tuple(probes.values()))
@@ -354,4 +354,4 @@ def _print_placement(placement: Any, program: Path) -> None:
         console.print(f"does not fit: {problem}", style="red", markup=False, highlight=False)
     verdict = "fits" if placement.fits else "does not fit"
     used = f"{len(placement.cores)} of {placement.cores_available} cores"
-    console.print(f"{program} {verdict} {placement.chip.title}: {used}", highlight=False)
+    console.print(f"{program} {verdict} {placement.chip.title}: {used}", markup=False, highlight=False)

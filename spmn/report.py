@@ -47,8 +47,11 @@ def stories_of(run: Run, data: str | None, split: Literal["valid", "test"]) -> l
 
     Raises DataError where files are missing, or are not what a validation split was cut from.
     """
-    if split == "test":
-        return run.source.test(folder=data)
+    return run.source.test(folder=data) if split == "test" else splits_of(run, data)[1]
+
+
+def splits_of(run: Run, data: str | None) -> tuple[list[Story], list[Story]]:
+    """Training and validation stories. Raises DataError where they are not what the run was trained on."""
     source = run.source if data is None else replace(run.source, folder=data)
     training, validation = source.split()
     if digest(training) != run.digest:
@@ -56,7 +59,7 @@ def stories_of(run: Run, data: str | None, split: Literal["valid", "test"]) -> l
             f"the stories in {data or run.source.folder!r} are not those this run was trained on, so its "
             "validation stories cannot be told from its training stories; name the same folder"
         )
-    return validation
+    return training, validation
 
 
 def evaluate(
