@@ -149,9 +149,14 @@ def evaluate(
     console.print(table)
     console.print(f"agreement with torch: {report.agreement:.2%}")
     if report.cost:
-        console.print(
-            "per question: " + ", ".join(f"{v:,.0f} {n.replace('_', ' ')}" for n, v in report.cost.items())
-        )
+        low, high = report.cost["low_energy"], report.cost["high_energy"]
+        counted = [
+            f"{value:,.0f} {name.replace('_', ' ')}"
+            for name, value in report.cost.items()
+            if not name.endswith("energy")
+        ]
+        console.print(f"per question: {', '.join(counted)}")
+        console.print(f"energy per question, estimated with Loihi 1 constants: {low:,.1f} to {high:,.1f} uJ")
     console.print(
         "recall (torch, practice questions): content {content:.1%} (chance {content_chance:.1%}), "
         "median age error {age:.2f} events (chance {age_chance:.2f})".format(**report.clues)

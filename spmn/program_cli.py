@@ -33,9 +33,9 @@ def info(program: ProgramFile) -> None:
     from hardware.files import load
 
     loaded = load(program)
-    console.print(f"{program}: {summary(loaded)}", markup=False)
+    console.print(f"{program}: {summary(loaded)}", markup=False, soft_wrap=True)
     for name, value in sorted(loaded.attributes.items()):
-        console.print(f"  {name}: {value}", markup=False)
+        console.print(f"  {name}: {value}", markup=False, soft_wrap=True)
     if loaded.schedule:
         console.print(f"  {loaded.schedule.window} steps per event, {loaded.schedule.drain} after the last")
     inputs = Table("input", "axons", "driven by", "at steps of the event")
@@ -131,9 +131,11 @@ def run(
         )
         return
     for answer in answers:
-        console.print(" ".join(answer.values()), highlight=False, markup=False)
+        console.print(" ".join(answer.values()), highlight=False, markup=False, soft_wrap=True)
     written = f", wrote {out}" if out else ""
-    console.print(f"runner: {recording.runner}, {recording.steps} steps{written}", markup=False)
+    console.print(
+        f"runner: {recording.runner}, {recording.steps} steps{written}", markup=False, soft_wrap=True
+    )
     if cost:
         console.print(f"operations {'per question' if questions else 'per stream'}:")
     for name, value in cost.items():
@@ -232,7 +234,8 @@ def print_totals(totals: Sequence[dict[str, Any]], as_json: bool) -> None:
         print(json.dumps(totals, indent=1))
         return
     for total in totals:
-        console.print(", ".join(f"{name}: {value}" for name, value in total.items()), highlight=False)
+        line = ", ".join(f"{name}: {value}" for name, value in total.items())
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def summary(program: Program) -> str:
@@ -354,4 +357,5 @@ def _print_placement(placement: Any, program: Path) -> None:
         console.print(f"does not fit: {problem}", style="red", markup=False, highlight=False)
     verdict = "fits" if placement.fits else "does not fit"
     used = f"{len(placement.cores)} of {placement.cores_available} cores"
-    console.print(f"{program} {verdict} {placement.chip.title}: {used}", markup=False, highlight=False)
+    line = f"{program} {verdict} {placement.chip.title}: {used}"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hardware.cost import energy
 from hardware.errors import RunError
 from hardware.lava import Job
 from hardware.program import Program
@@ -27,12 +28,20 @@ for name in ("exact", "torch"):
 
 @dataclass(frozen=True)
 class Cost:
-    """Operations per question, counted by the emulator."""
+    """Operations per question as counted by the emulator, and what they would cost on Loihi 1, an estimate.
+
+    NeuroBench's names: effective_acs, effective_macs (synaptic operations without and with payload),
+    membrane_updates. low_energy, high_energy: microjoules, if all of these updates are inactive or active.
+    """
 
     spikes: float
     synaptic_operations: float
-    neuron_updates: float
+    effective_acs: float
+    effective_macs: float
+    membrane_updates: float
     plastic_updates: float
+    low_energy: float
+    high_energy: float
 
 
 def chip_events(stream: Stream) -> list[Event]:
@@ -83,7 +92,17 @@ def _cost(recordings: Sequence[Recording], asked: int) -> Cost | None:
     counted = [part.operations for part in recordings if part.operations is not None]
     if not counted:
         return None
-    totals = [
-        (part.spikes.sum(), part.synaptic.sum(), part.neuron.sum(), part.plastic.sum()) for part in counted
-    ]
-    return Cost(*(np.sum(totals, axis=0) / asked))
+    totals = np.zeros(8)
+    for part in counted:
+        spent = energy(part)
+        totals += [
+            part.spikes.sum(),
+            part.synaptic.sum(),
+            part.synaptic.sum() - part.graded.sum(),
+            part.graded.sum(),
+            part.neuron.sum(),
+            part.plastic.sum(),
+            spent.low.sum() / 1e6,
+            spent.high.sum() / 1e6,
+        ]
+    return Cost(*(totals / asked))
