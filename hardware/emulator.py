@@ -106,7 +106,7 @@ class Emulator:
         steps, batch = check_inputs(self.program, inputs, state.batch)
         axons = np.concatenate([inputs[part.name] for part in self.program.inputs], axis=2)
         if self.strict:
-            self._check_payloads(inputs)
+            self._check_payloads(inputs, state.step)
         times = probe_times(self.program, state.step, steps)
         probes = empty_probes(self.program, times, batch)
         regions, bits, ints = self._buffers(probes, batch)
@@ -126,7 +126,7 @@ class Emulator:
         )
 
         def run_streams(first: int, last: int) -> None:
-            kernels.run_streams(self.plan, self.strict, state.step, first, last, *arrays)
+            kernels.run_streams(kernels.VERSION, self.plan, self.strict, state.step, first, last, *arrays)
 
         in_threads(run_streams, batch)
         self._raise_failure(failure)
@@ -136,12 +136,16 @@ class Emulator:
         )
         return self._restored(flat, state.step + steps, batch), recording
 
-    def _check_payloads(self, inputs: Inputs) -> None:
+    def _check_payloads(self, inputs: Inputs, done: int) -> None:
         for part in self.program.inputs:
-            limit = plans.payload_limit(self.program, part.name)
-            largest = np.abs(inputs[part.name].astype(np.int64)).max(initial=0)
-            if largest > limit:
-                raise RunError(f"input {part.name!r}: {FAILURES[4].format(value=largest)}")
+            payloads = inputs[part.name].astype(np.int64)
+            wide = np.argwhere(np.abs(payloads) > plans.payload_limit(self.program, part.name))
+            if len(wide):
+                index, stream, axon = wide[0]
+                raise RunError(
+                    f"input {part.name!r}, axon {axon}, step {done + index + 1}, stream {stream}: "
+                    f"{FAILURES[4].format(value=payloads[index, stream, axon])}"
+                )
 
     def _draw(self, done: int, steps: int) -> Any:
         """Random numbers [projections, 3, steps]: for the decay of x and y traces, and for new weights."""

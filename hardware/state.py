@@ -118,8 +118,9 @@ def load_state(path: str | Path, program: Program) -> State:
     """
     leaves = store.read(path, "state")
     try:
-        state = initial_state(program, int(np.asarray(leaves.pop("batch"))))
-        state.step = int(np.asarray(leaves.pop("step")))
+        step, batch = (_count(path, name, leaves.pop(name)) for name in ("step", "batch"))
+        state = initial_state(program, batch)
+        state.step = step
         for part in ("u", "v", "pending"):
             arrays: dict[str, Int32] = getattr(state, part)
             for name, expected in arrays.items():
@@ -133,6 +134,14 @@ def load_state(path: str | Path, program: Program) -> State:
     if leaves:
         raise FileError(f"{path}: {sorted(leaves)} belong to no part of {program.name!r}: give its own state")
     return state
+
+
+def _count(path: str | Path, dataset: str, leaf: store.Leaf) -> int:
+    array = np.asarray(leaf)
+    low, high = (0, 2**62) if dataset == "step" else (1, 2**31 - 1)
+    if array.ndim or array.dtype.kind not in "iu" or not low <= int(array) <= high:
+        raise FileError(f"{path}: dataset {dataset!r} is {array}: give an integer from {low} to {high}")
+    return int(array)
 
 
 def _same_shape(path: str | Path, dataset: str, leaves: dict[str, store.Leaf], expected: Int32) -> Int32:

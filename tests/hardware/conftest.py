@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hardware import (
     ChipRule,
     ClockLine,
+    Emulator,
     Host,
     InputAxons,
     PlasticProjection,
@@ -18,13 +20,69 @@ from hardware import (
     Program,
     Projection,
     Readout,
+    Recording,
+    RunError,
     Schedule,
+    State,
     TimeAxons,
     TokenAxons,
 )
+from hardware.conformance import first_difference
+from hardware.inputs import Inputs
+from hardware.reference import Reference
 
 STORE = "2^1*x1*x0*y0*(254-w) - 2^0*x0*x1*w"
 PAIR = "2^-1*x1*y0 - 2^-1*y1*x0"
+
+
+@pytest.fixture(scope="session", params=[Emulator, Reference])
+def engine(request: pytest.FixtureRequest) -> type[Emulator] | type[Reference]:
+    """What runs a program in this process: the same test for both."""
+    chosen: type[Emulator] | type[Reference] = request.param
+    return chosen
+
+
+Outcome = tuple[State, Recording] | RunError
+
+
+@pytest.fixture(scope="session")
+def outcome() -> Callable[..., Outcome]:
+    """What a run on an engine gives, from a state or from step 1, or why it gives nothing."""
+
+    def run(
+        engine: type[Emulator] | type[Reference],
+        program: Program,
+        inputs: Inputs,
+        state: State | None = None,
+        **options: bool,
+    ) -> Outcome:
+        running = engine(program, **options)
+        batch = next(iter(inputs.values())).shape[1]
+        try:
+            return running.run(state or running.initial_state(batch), inputs)
+        except RunError as problem:
+            return problem
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[[Outcome, Outcome], None]:
+    """Asserts the same bits and types in states and recordings, whatever ran."""
+
+    def check(left: tuple[State, Recording], right: tuple[State, Recording]) -> None:
+        recordings = [dataclasses.replace(recording, runner="") for _, recording in (left, right)]
+        assert first_difference(*recordings) is None
+        assert recordings[0] == recordings[1]
+        types = [{key: probe.dtype for key, probe in part.probes.items()} for part in recordings]
+        assert types[0] == types[1]
+        assert left[0] == right[0]
+        for state, _ in (left, right):
+            arrays = [*state.u.values(), *state.v.values(), *state.pending.values()]
+            arrays += [array for part in state.plastic.values() for array in vars(part).values()]
+            assert {array.dtype for array in arrays} <= {np.dtype(np.int32)}
+
+    return check
 
 
 @pytest.fixture(scope="session")

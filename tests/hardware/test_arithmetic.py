@@ -18,10 +18,13 @@ def ints(*values: int) -> Int32:
     [
         ("mixed", 8, (-256, -255, -1, 0, 1, 3, 255), (-256, -256, -2, 0, 0, 2, 254)),
         ("mixed", 4, (-33, -1, 31, 32), (-64, -32, 0, 32)),
+        ("mixed", 1, (-256, -1, 0, 255), (-256, -256, 0, 0)),
         ("excitatory", 8, (0, 1, 255), (0, 1, 255)),
         ("excitatory", 6, (3, 4, 255), (0, 4, 252)),
+        ("excitatory", 1, (127, 128, 255), (0, 128, 128)),
         ("inhibitory", 8, (0, -1, -255), (0, -1, -255)),
         ("inhibitory", 6, (-3, -4, -255), (0, -4, -252)),
+        ("inhibitory", 1, (-127, -128, -255), (0, -128, -128)),
     ],
 )
 def test_quantise_weights_floors_mixed_and_truncates_others(mode, bits, given, kept):
@@ -57,6 +60,19 @@ def test_current_wraps_once_and_keeps_plus_2_to_the_23():
     np.testing.assert_array_equal(arithmetic.update_current(ints(0, 0, 0, 0), given, 4095), wrapped)
 
 
+def test_large_input_wraps_as_32_bits_do_and_then_once_more():
+    # 2^25 << 6 = 2^31, in 32 bits -2^31; one wrap adds 2^24. (2^25 + 1) << 6 is 64 more
+    given, wrapped = ints(2**25, 2**25 + 1, 2**26), (2**24 - 2**31, 2**24 - 2**31 + 64, 0)
+    np.testing.assert_array_equal(arithmetic.update_current(ints(0, 0, 0), given, 4095), wrapped)
+
+
+def test_sums_beyond_32_bits_wrap_before_they_are_shifted():
+    sums = np.array([2.0**31, 2.0**32 + 5, -(2.0**31) - 1])
+    np.testing.assert_array_equal(arithmetic.scale_sum(sums, 0), (-(2**31), 5, 2**31 - 1))
+    np.testing.assert_array_equal(arithmetic.scale_sum(sums, -4), (-(2**27), 0, 2**27 - 1))
+    np.testing.assert_array_equal(arithmetic.scale_sum(sums, 1), (0, 10, -2))
+
+
 def test_membrane_decays_adds_and_clips():
     # 1000 * (4096 - 2048) / 4096 = 500
     np.testing.assert_array_equal(arithmetic.update_membrane(ints(1000), ints(7), ints(-20), 2048), (487,))
@@ -78,6 +94,13 @@ def test_trace_decay_rounds_up_where_the_random_number_is_below_the_fraction():
     assert arithmetic.decay_trace(ints(100), 4, 0.87) == 78
     assert arithmetic.decay_trace(ints(100), 4, 0.89) == 77
     assert arithmetic.decay_trace(ints(100), 0, 0.0) == 0
+    # -100 * exp(-1/4) = -77.88 = -78 + 0.12: what a third factor may send
+    assert arithmetic.decay_trace(ints(-100), 4, 0.11) == -77
+    assert arithmetic.decay_trace(ints(-100), 4, 0.13) == -78
+    # 127 * exp(-1/65535) = 126.99806
+    assert arithmetic.decay_trace(ints(127), 65535, 0.998) == 127
+    assert arithmetic.decay_trace(ints(127), 65535, 0.9981) == 126
+    assert arithmetic.decay_trace(ints(0), 4, 0.0) == 0
 
 
 def test_impulse_saturates_at_127_and_needs_a_spike():
@@ -104,6 +127,22 @@ def test_graded_spikes_set_x1(mode, after, counted):
     trace, spikes = arithmetic.graded_trace(ints(9, 9, 9, 100), ints(0, 1, 60, 80), mode)
     np.testing.assert_array_equal(trace, after)
     np.testing.assert_array_equal(spikes, np.array(counted, dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("mode", "after"),
+    [("overwrite", (150, 255, 44)), ("add_saturate", (21, 126, 127)), ("add_overflow", (21, 126, 44))],
+)
+def test_large_and_negative_payloads_count_modulo_256(mode, after):
+    # halves are 150, -1 = 255 and 300 = 44; 127 + 150 = 277 = 21, 127 + 255 = 382 = 126, 127 + 44 = 171
+    trace, _ = arithmetic.graded_trace(ints(127, 127, 127), ints(300, -2, 600), mode)
+    np.testing.assert_array_equal(trace, after)
+
+
+def test_a_trace_of_128_overflows_without_a_spike_that_counts():
+    trace, counted = arithmetic.graded_trace(ints(128, 127), ints(0, 0), "add_overflow")
+    np.testing.assert_array_equal(trace, (1, 127))
+    assert not counted.any()
 
 
 def test_factors_are_clipped_to_their_bits():
@@ -145,3 +184,21 @@ def test_random_stream_is_numpys_pcg64_whatever_the_block():
     expected = [single.random(1)[0] for _ in range(5)]
     np.testing.assert_array_equal(arithmetic.random_stream(7, 9)[:5], expected)
     assert arithmetic.random_stream(2, 1)[0] == pytest.approx(0.2616121342493164, abs=1e-15)
+
+
+def test_tags_round_to_their_own_limits():
+    # -256.01, -0.5 and 255.99 in 128ths
+    accumulator = ints(-32769, -64, 32767)
+    tag_1, tag_2 = arithmetic.TAG_LIMITS["tag_1"], arithmetic.TAG_LIMITS["tag_2"]
+    np.testing.assert_array_equal(arithmetic.round_synapses(accumulator, tag_1, 0.9921), (-256, -1, 255))
+    np.testing.assert_array_equal(arithmetic.round_synapses(accumulator, tag_1, 0.9922), (-257, -1, 255))
+    np.testing.assert_array_equal(arithmetic.round_synapses(accumulator, tag_2, 0.1), (0, 0, 255))
+
+
+def test_a_stream_is_read_at_any_position():
+    expected = np.random.default_rng(9).random(5001)
+    stream = arithmetic.RandomStream(9)
+    for position in (3, 1023, 1024, 5000, 0):
+        assert stream.at(position) == expected[position]
+    np.testing.assert_array_equal(stream.take([7, 4000, 7]), expected[[7, 4000, 7]])
+    np.testing.assert_array_equal(stream.take(np.zeros(0, dtype=int)), [])

@@ -105,6 +105,7 @@ def test_population_limits(fields, complaint):
         ({"delays": 64}, "delays is 64"),
         ({"delays": np.array([[64]])}, "delays spans 64"),
         ({"delays": np.array([[1, 1]])}, "delays has shape"),
+        ({"storage": "csr"}, "storage is 'csr': use one of 'dense', 'sparse'"),
     ],
 )
 def test_projection_limits(fields, complaint):
@@ -120,6 +121,12 @@ def test_projection_limits(fields, complaint):
         ({"graded": "overwrite", "num_message_bits": 0}, "num_message_bits is 0"),
         ({"graded": "overwrite", "rule": ChipRule("x0*x1", x1_tau=3, x1_impulse=5)}, "x1_impulse is 5"),
         ({"graded": "overwrite", "rule": ChipRule("x0*x1")}, "x1_tau is 0"),
+        ({"third_factors": ("n",)}, "give the sources of y1, y2 and y3"),
+        (
+            {"third_factors": ("n", "", ""), "rule": ChipRule("x0*x1", x1_tau=3, y1_tau=2)},
+            "third factors set y1",
+        ),
+        ({"third_factors": ("n", "", ""), "rule": ChipRule("x0*y3", y3_impulse=2)}, "third factors set y3"),
     ],
 )
 def test_plastic_limits(fields, complaint):
@@ -143,6 +150,17 @@ def test_plastic_limits(fields, complaint):
         ({"probes": (Probe("in"),)}, "'in' is no population"),
         ({"probes": (Probe("n", "weights"),)}, "'n' is no plastic"),
         ({"probes": (Probe("relay", "v"),)}, "has no state"),
+        ({"plastic": (plastic(),), "probes": (Probe("m", "tag_1"),)}, "the rule of 'm' never changes it"),
+        (
+            {"plastic": (plastic(rule=ChipRule(dt="x0*x1", x1_tau=3)),), "probes": (Probe("m", "tag_2"),)},
+            "probe of 'tag_2': the rule of 'm' never changes it",
+        ),
+        (
+            {"plastic": (plastic(third_factors=("in", "", "")),)},
+            "third factor 'in' must be a population of 3",
+        ),
+        ({"plastic": (plastic(third_factors=("", "relay", "")),)}, "3 neurons, one per post neuron, found 2"),
+        ({"plastic": (plastic(third_factors=("", "", "nobody")),)}, "found None"),
         ({"schedule": Schedule(8, lines=(ClockLine("in", (0,)),))}, "clock line 'in'"),
         ({"host": Host(("a",), TokenAxons("in", 2, (0,)))}, "no schedule"),
     ],
@@ -177,3 +195,14 @@ def test_readout_needs_a_probe_and_one_row_per_answer(hosted):
 def test_clock_steps_are_distinct_and_not_negative(steps):
     with pytest.raises(ProgramError, match="tick"):
         ClockLine("tick", steps)
+
+
+def test_storage_third_factors_and_tags_are_part_of_a_program():
+    parts = plastic(rule=ChipRule("x0*x1", dt="x0*y1", dd="y0", x1_tau=3), third_factors=["n", "", "n"])
+    assert parts.third_factors == ("n", "", "n")
+    assert parts.three_factor
+    assert not plastic().three_factor
+    program = base(plastic=(parts,), probes=(Probe("m", "tag_1"), Probe("m", "tag_2")))
+    assert program != base(plastic=(plastic(rule=parts.rule),), probes=program.probes)
+    dense = base().projections[0]
+    assert base(projections=(dataclasses.replace(dense, storage="sparse"),)) != base()

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
-from hardware import Emulator, Event, RunError, encode, read_answers, word_ids
+from hardware import Emulator, Event, RunError, encode, read_answers, read_story, word_ids
 
 TELL = Event((0, 2))
 ASK = Event((1, 0), question=True)
@@ -68,6 +69,34 @@ def test_words_have_ids(hosted):
     assert word_ids(hosted, ["kitchen", "mary"]) == (2, 0)
     with pytest.raises(RunError, match="'garden'"):
         word_ids(hosted, ["garden"])
+
+
+def test_stories_are_read_as_people_write_them(hosted):
+    lines = ["Mary kitchen.", "JOHN?", "  john  mary ? ", "kitchen"]
+    assert read_story(hosted, lines) == [
+        Event((0, 2)), Event((1,), question=True), Event((1, 0), question=True), Event((2,)),
+    ]  # fmt: skip
+    assert read_story(hosted, []) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("", "'' has 0 words: the program reads 1 to 2"),
+        (" . ? ", "has 0 words"),
+        ("Mary John kitchen.", "'Mary John kitchen.' has 3 words: the program reads 1 to 2"),
+        ("Mary garden.", "the word 'garden' is not among the 3 words"),
+        ("Mary, john", "'mary,'"),
+    ],
+)
+def test_lines_that_are_no_sentences_are_refused(hosted, line, complaint):
+    with pytest.raises(RunError, match=re.escape(complaint)):
+        read_story(hosted, ["Mary kitchen.", line])
+
+
+def test_stories_need_a_program_that_reads_words(memory):
+    with pytest.raises(RunError, match="'memory' has no schedule or host"):
+        read_story(memory, ["Mary kitchen."])
 
 
 def test_what_cannot_be_encoded_is_refused(hosted, memory):
