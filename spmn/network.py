@@ -82,8 +82,8 @@ class Encoder(nn.Module):
         self.projection = Projection(settings.embedding, ones, torch.zeros(settings.encoder))
 
     def forward(self, words: Tensor, asks: Tensor) -> Tensor:
-        """words: [B, N, length] ids; asks: [B, N] bool; returns constant currents [B, N, encoder]."""
-        x = torch.einsum("bnpe,pe->bne", self.word(words), self.position) * words.shape[-1] ** -0.5
+        """words: [S, length] ids; asks: [S] bool; returns constant currents [S, encoder]."""
+        x = torch.einsum("spe,pe->se", self.word(words), self.position) * words.shape[-1] ** -0.5
         current: Tensor = self.projection(x + self.kind[asks.long()])
         return current
 
@@ -103,14 +103,14 @@ class Level(nn.Module):
         self.memory = PlasticMemory(rule_named(settings.rule), heads, settings.keys, settings.values)
 
     def forward(
-        self, seen: Tensor, clock: Tensor, writes: Tensor, memory: Tensor
+        self, driven: Tensor, clock: Tensor, writes: Tensor, memory: Tensor
     ) -> tuple[LevelSpikes, Tensor]:
-        """seen: spikes [T, B, N, inputs]; clock: [B, N, 32] lines; writes: [B, N]; memory: [B, H, K, V]."""
+        """driven: currents [T, B, N, sum of sizes] of `drive`, changed in place; clock: [B, N, 32] lines;
+        writes: [B, N]; memory: [B, H, K, V]."""
         s = self.settings
-        k, q, a, u, r = torch.split(self.drive(seen), self.sizes, -1)
-        a = torch.cat((a[..., : -s.values], a[..., -s.values :] + clock @ self.clock.T), -1)
-        spikes = lif(torch.cat((k, q, a, u, r), -1), s.dv, s.slope)
-        k, q, a, u, r = torch.split(spikes, self.sizes, -1)
+        last = sum(self.sizes[:3])
+        driven[..., last - s.values : last] += clock @ self.clock.T
+        k, q, a, u, r = torch.split(lif(driven, s.dv, s.slope), self.sizes, -1)
 
         def by_head(x: Tensor) -> Tensor:
             return x.view(*x.shape[:-1], s.heads, -1)
@@ -165,22 +165,41 @@ class SPMN(nn.Module):
     def forward(self, events: Events, memory: Tensor | None = None) -> Activity:
         """Run B stories of N events; statements are written into `memory` (empty if None), questions are not.
 
-        Level by level, not event by event: within a level only M depends on the events before.
+        Level by level, not event by event: within a level only M depends on the events before. What follows
+        from a sentence alone is computed once for every distinct sentence of the batch.
         """
         s = self.settings
+        shape = (s.steps, *events.kind.shape, -1)
         memory = self.start(len(events.words)) if memory is None else memory
-        current = self.encoder(events.words, events.kind >= QUESTION)
+        words, asks, sentence = distinct(events)
+        current = self.encoder(words, asks)
         z = lif(current.expand(s.steps, *current.shape), s.dv, s.slope)
+        heard = self.heard(z)
 
         clock = clock_lines(events.clock).to(current.dtype)
         writes = events.kind == STATEMENT
-        seen, levels, memories = z, [], []
-        for level, m in zip(self.levels, memory, strict=True):
-            spikes, after = level(seen, clock, writes, m)
-            seen = torch.cat((seen, spikes.recall), -1)
+        levels: list[LevelSpikes] = []
+        memories = []
+        for (from_words, from_recall), level, m in zip(heard, self.levels, memory, strict=True):
+            driven = from_words.index_select(1, sentence).flatten(0, 1)
+            for below, weight in zip(levels, from_recall, strict=True):
+                driven = torch.addmm(driven, below.recall.flatten(0, -2), weight.T)
+            spikes, after = level(driven.view(shape), clock, writes, m)
             levels.append(spikes)
             memories.append(after)
-        return Activity(z, tuple(levels), torch.stack(memories))
+        return Activity(z.index_select(1, sentence).view(shape), tuple(levels), torch.stack(memories))
+
+    def heard(self, z: Tensor) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+        """Per level: the currents [T, S, n] that z [T, S, encoder] drives, in one product for all levels,
+        and the weights [n, H V] from the recall of each level below."""
+        inputs = [self.settings.encoder, *[self.settings.recall] * len(self.levels)]
+        folded = [
+            level.drive.folded().split_with_sizes(inputs[: d + 1], 1) for d, level in enumerate(self.levels)
+        ]
+        bias = torch.cat([level.drive.bias for level in self.levels])
+        currents = nn.functional.linear(z, torch.cat([parts[0] for parts in folded]), bias)
+        by_level = currents.split([sum(level.sizes) for level in self.levels], -1)
+        return [(driven, parts[1:]) for driven, parts in zip(by_level, folded, strict=True)]
 
     def decode(self, activity: Activity, rows: Tensor) -> Tensor:
         """Decoder spikes [T, rows, decoder] at the events where rows [B, N] is True, in row-major order."""
@@ -201,6 +220,14 @@ class SPMN(nn.Module):
             for clue, level in zip(self.clue, activity.levels, strict=True)
         ]
         return Clues(*(torch.stack(part, 1) for part in zip(*found, strict=True)))
+
+
+def distinct(events: Events) -> tuple[Tensor, Tensor, Tensor]:
+    """Distinct sentences of a batch: words [S, length], if each asks [S], and which each event is [B N]."""
+    asks = events.kind >= QUESTION
+    rows = torch.cat((events.words, asks[..., None]), -1).flatten(0, 1)
+    rows, sentence = torch.unique(rows, dim=0, return_inverse=True)
+    return rows[:, :-1], rows[:, -1].bool(), sentence
 
 
 def clock_lines(clock: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -180,6 +180,37 @@ def scan(
     return scan_reference(*arguments, predict=found.predict)
 
 
+def fired(spikes: Tensor, gate: Tensor) -> Tensor:
+    """1 where a neuron spiked in the window and its gate is open: max over t of spikes[t] * gate.
+
+    spikes: [T, ..., n] of 0 and 1; gate: [...] of 0 and 1; returns [..., n]. Gradients are those of amax: the
+    spikes of a neuron share its gradient evenly; so do all steps of one that was silent or shut off.
+    """
+    found: Tensor = _Fired.apply(spikes, gate)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Fired(torch.autograd.Function):
+    """`(spikes * gate).amax(0)` in two passes over time instead of nine."""
+
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, gate: Tensor) -> Tensor:
+        count = spikes.sum(0)
+        ctx.save_for_backward(spikes, gate, count)
+        return count.clamp(max=1) * gate[..., None]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        spikes, gate, count = ctx.saved_tensors
+        steps = len(spikes)
+        through = grads[0] * gate[..., None]
+        silent = count == 0
+        each = through / torch.where(silent, steps, count)
+        back = torch.addcmul((each * silent).expand_as(spikes), spikes, each)
+        seen = torch.where(gate[..., None] > 0, count.clamp(max=1), count / steps)
+        return back, (grads[0] * seen).sum(-1)
+
+
 class Rates(nn.Module):
     """The trained rates of a rule, each in (0, 1): rate = sigmoid(logit)."""
 
@@ -272,9 +303,10 @@ class PlasticMemory(nn.Module):
         """
         batch, events = writes.shape
         groups = batch * self.heads
-        x0, y0 = k * r[..., None], a * u[..., None]
         if self.rule.resolution == "event":
-            x0, y0 = x0.amax(0, keepdim=True), y0.amax(0, keepdim=True)
+            x0, y0 = fired(k, r)[None], fired(a, u)[None]
+        else:
+            x0, y0 = k * r[..., None], a * u[..., None]
         x1, y1 = trace(x0, self.rule.x1_tau), trace(y0, self.rule.y1_tau)
 
         def grouped(s: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from spmn.datasets.babi import Story
 from spmn.errors import SettingsError
 from spmn.events import QUESTION, collate, stream
-from spmn.network import SPMN, clock_lines
+from spmn.network import SPMN, clock_lines, distinct
+from spmn.neurons import lif
 from spmn.settings import PRESETS, Network, preset
 
 
@@ -77,3 +78,24 @@ def test_settings_are_checked() -> None:
     with pytest.raises(SettingsError, match="fancy"):
         preset("fancy")
     assert set(PRESETS) >= {"default", "chained", "pair-stdp", "error-driven"}
+
+
+def test_shared_sentences_change_nothing(network: SPMN, stories: list[Story]) -> None:
+    """Currents computed once per distinct sentence are those that each event would drive by itself."""
+    events = collate([stream(story, network.vocabulary) for story in stories[:5]])
+    words, asks, sentence = distinct(events)
+    assert len(words) < events.kind.numel()
+    assert (words[sentence] == events.words.flatten(0, 1)).all()
+    assert (asks[sentence] == (events.kind.flatten() == QUESTION)).all()
+    with torch.no_grad():
+        activity = network(events)
+        steps, shape = network.settings.steps, events.kind.shape
+        alone = network.encoder(events.words.flatten(0, 1), events.kind.flatten() == QUESTION)
+        z = lif(alone.expand(steps, *alone.shape), network.settings.dv, network.settings.slope)
+        torch.testing.assert_close(activity.encoder, z.view(steps, *shape, -1))
+        shared = network.heard(z.view(steps, -1, network.settings.encoder))
+        for d, (level, (driven, weights)) in enumerate(zip(network.levels, shared, strict=True)):
+            below = [activity.levels[j].recall.flatten(1, 2) for j in range(d)]
+            for recall, weight in zip(below, weights, strict=True):
+                driven = driven + recall @ weight.T
+            torch.testing.assert_close(driven, level.drive(torch.cat([z, *below], -1)), rtol=1e-4, atol=1e-5)

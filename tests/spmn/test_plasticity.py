@@ -18,6 +18,7 @@ from spmn.plasticity import (
     PlasticLayer,
     PlasticMemory,
     Rates,
+    fired,
     rule_named,
     scan_reference,
     terms,
@@ -172,3 +173,26 @@ def test_what_cannot_be_trained_is_refused() -> None:
     layer = PlasticLayer(2, 2, square)
     with pytest.raises(SettingsError, match="w at most once"):
         layer(torch.ones(1, 1, 2), torch.ones(1, 1, 2), layer.start(1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 6),
+    st.sampled_from([0.0, 0.2, 1.0]),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_fired_is_the_gated_maximum_with_its_gradients(
+    seed: int, steps: int, rate: float, open_: float
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    spikes = (torch.rand(steps, 3, 4, 5, generator=random) < rate).double()
+    gate = (torch.rand(3, 4, generator=random) < open_).double()
+    grad = torch.randn(3, 4, 5, generator=random, dtype=torch.float64)
+    found = []
+    for function in (fired, lambda s, g: (s * g[..., None]).amax(0)):
+        leaves = spikes.clone().requires_grad_(), gate.clone().requires_grad_()
+        value = function(*leaves)
+        found.append((value.detach(), *torch.autograd.grad(value, leaves, grad)))
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain)
