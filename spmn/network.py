@@ -198,7 +198,7 @@ class SPMN(nn.Module):
         ]
         bias = torch.cat([level.drive.bias for level in self.levels])
         currents = nn.functional.linear(z, torch.cat([parts[0] for parts in folded]), bias)
-        by_level = currents.split([sum(level.sizes) for level in self.levels], -1)
+        by_level = currents.split_with_sizes([sum(level.sizes) for level in self.levels], -1)
         return [(driven, parts[1:]) for driven, parts in zip(by_level, folded, strict=True)]
 
     def decode(self, activity: Activity, rows: Tensor) -> Tensor:
