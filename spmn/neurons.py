@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spmn import kernels
+from spmn import operators
 
 
 def surrogate(distance: Tensor, slope: float) -> Tensor:
@@ -53,8 +53,9 @@ def lif(current: Tensor, dv: float, slope: float) -> Tensor:
 
     current: [T, ..., n] in thresholds; returns spikes of the same shape, 0 or 1.
     """
-    if current.device.type == "cpu" and current.dtype == torch.float32:
-        return kernels.lif(current, dv, slope)
+    if operators.supports(current):
+        spikes: Tensor = operators.lif(current, dv, slope)
+        return spikes
     return lif_reference(current, dv, slope)
 
 

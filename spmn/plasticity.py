@@ -12,14 +12,14 @@ trace-based STDP); one of resolution "step" learns in every step.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hardware.rules import LearningRule
-from spmn import kernels
+from spmn import operators
 from spmn.errors import SettingsError
 
 TWO_FACTOR = LearningRule(
@@ -136,10 +136,10 @@ def scan_reference(
     pre: Tensor,
     post: Tensor,
     affine: Tensor,
-    bounds: Tensor,
+    bounds: Sequence[float],
     writes: Tensor,
     memory: Tensor,
-    predict: tuple[bool, ...] = (),
+    predict: Sequence[bool] = (),
 ) -> tuple[Tensor, Tensor]:
     """Read and write the plastic weights event after event: slow, plain, the oracle of the kernels.
 
@@ -148,7 +148,7 @@ def scan_reference(
         for each learning step:
             M <- clip(M + sum_p pre[p] post[p]^T (affine[p, 0] + affine[p, 1] M), low, high)
 
-    read: [G, N, T, K]; pre: [G, N, L, P, K]; post: [G, N, L, P, V]; affine: [P, 2]; bounds: [2] (low, high);
+    read: [G, N, T, K]; pre: [G, N, L, P, K]; post: [G, N, L, P, V]; affine: [P, 2]; bounds: (low, high);
     writes: [G, N] bool, False where nothing is learnt; memory: [G, K, V]. `predict` marks the products whose
     post factor is multiplied by y2 = M^T x / |x|, x = |pre[p]|: the mean weight under the active keys.
     Returns currents [G, N, T, V] and the memory after the last event.
@@ -166,18 +166,34 @@ def scan_reference(
             linear = torch.einsum("gpk,gpv->gkv", a * affine[:, 1:], b)
             updated = (memory + constant + linear * memory).clamp(bounds[0], bounds[1])
             memory = torch.where(writes[:, n, None, None], updated, memory)
+    if not currents:
+        return read.new_zeros(*read.shape[:3], memory.shape[-1]), memory
     return torch.stack(currents, 1), memory
 
 
 def scan(
     read: Tensor, rule: LearningRule, found: Terms, writes: Tensor, memory: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`scan_reference` by the fastest kernel that can do it."""
-    bounds = torch.tensor([rule.low, rule.high]).to(memory)
-    arguments = (read, found.pre, found.post, found.affine, bounds, writes, memory)
-    if memory.device.type == "cpu" and memory.dtype == torch.float32 and not any(found.predict):
-        return kernels.scan(*arguments)
-    return scan_reference(*arguments, predict=found.predict)
+    """`scan_reference` by the fastest kernel that can do it; groups may be two dimensions [B, H]."""
+    if not operators.supports(memory):
+        return scan_plain(read, rule, found, writes, memory)
+    bounds = rule.low, rule.high
+    return operators.memory_scan(
+        read, found.pre, found.post, found.affine, bounds, writes, memory, found.predict
+    )
+
+
+def scan_plain(
+    read: Tensor, rule: LearningRule, found: Terms, writes: Tensor, memory: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`scan` in plain torch."""
+    groups = writes.shape[:-1]
+    read, pre, post, writes, m = (
+        x.flatten(0, len(groups) - 1) for x in (read, found.pre, found.post, writes, memory)
+    )
+    bounds = rule.low, rule.high
+    currents, after = scan_reference(read, pre, post, found.affine, bounds, writes, m, found.predict)
+    return currents.view(*groups, *currents.shape[1:]), after.view(memory.shape)
 
 
 def fired(spikes: Tensor, gate: Tensor) -> Tensor:
@@ -301,21 +317,18 @@ class PlasticMemory(nn.Module):
         q, k: [T, B, N, H, K]; a: [T, B, N, H, V]; u, r: [B, N, H], 1 where the gate opened in the window;
         writes: [B, N] bool, False for questions and padding; memory: [B, H, K, V].
         """
-        batch, events = writes.shape
-        groups = batch * self.heads
         if self.rule.resolution == "event":
             x0, y0 = fired(k, r)[None], fired(a, u)[None]
         else:
             x0, y0 = k * r[..., None], a * u[..., None]
         x1, y1 = trace(x0, self.rule.x1_tau), trace(y0, self.rule.y1_tau)
 
-        def grouped(s: Tensor) -> Tensor:
-            """[L, B, N, H, n] -> [B H, N, L, n]"""
-            return s.permute(1, 3, 2, 0, 4).reshape(groups, events, s.shape[0], s.shape[-1])
+        def by_head(s: Tensor) -> Tensor:
+            """[L, B, N, H, n] -> [B, H, N, L, n], a view."""
+            return s.permute(1, 3, 2, 0, 4)
 
-        found = terms(self.rule, self.rates(), grouped(x0), grouped(x1), grouped(y0), grouped(y1))
-        per_head = writes[:, None].expand(batch, self.heads, events).reshape(groups, events)
-        currents, after = scan(grouped(q), self.rule, found, per_head, memory.flatten(0, 1))
-        currents = currents.view(batch, self.heads, events, -1, self.values).permute(3, 0, 2, 1, 4)
+        found = terms(self.rule, self.rates(), by_head(x0), by_head(x1), by_head(y0), by_head(y1))
+        per_head = writes[:, None].expand(-1, self.heads, -1)
+        currents, after = scan(by_head(q), self.rule, found, per_head, memory)
         scale = self.gain / (0.15 * self.keys)
-        return scale * currents + self.bias, after.view(memory.shape)
+        return scale * currents.permute(3, 0, 2, 1, 4) + self.bias, after

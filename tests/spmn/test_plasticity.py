@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware.rules import LearningRule
-from spmn import kernels
+from spmn import operators
 from spmn.errors import SettingsError
 from spmn.plasticity import (
     ERROR_DRIVEN,
@@ -79,10 +79,10 @@ def test_kernel_equals_reference(
     inputs = [spikes(groups, events, steps, keys), found.pre.detach(), found.post.detach()]
     memory = torch.rand(groups, keys, values, generator=random)
     writes = torch.rand(groups, events, generator=random) < 0.7
-    bounds = torch.tensor([rule.low, rule.high])
+    bounds = (rule.low, rule.high)
 
     results = []
-    for scan in (kernels.scan, scan_reference):
+    for scan in (operators.memory_scan, scan_reference):
         leaves = [x.clone().requires_grad_() for x in (*inputs, memory)]
         currents, after = scan(*leaves[:3], found.affine, bounds, writes, leaves[3])
         weight = torch.linspace(-1, 1, currents.numel()).view(currents.shape)
@@ -99,7 +99,7 @@ def test_scan_gradients_in_double_precision() -> None:
     )
     inputs = [torch.rand(2, 3, 2, 4).double(), found.pre, found.post, torch.rand(2, 4, 4).double()]
     inputs = [x.detach().requires_grad_() for x in inputs]
-    writes, bounds = torch.tensor([[True, False, True]] * 2), torch.tensor([-9.0, 9.0]).double()
+    writes, bounds = torch.tensor([[True, False, True]] * 2), (-9.0, 9.0)
     assert torch.autograd.gradcheck(
         lambda q, a, b, m: scan_reference(q, a, b, found.affine.double(), bounds, writes, m), inputs
     )

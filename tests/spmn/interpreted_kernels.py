@@ -1,0 +1,71 @@
+"""GPU kernels against the plain torch forms, by triton's interpreter; `test_gpu_kernels` runs this file."""
+
+import pytest
+import torch
+from scans import Case, assert_equal_to_reference, random_case, with_gradients
+from torch import Tensor
+
+from spmn import gpu_kernels, operators
+from spmn.neurons import lif_reference
+from spmn.plasticity import ERROR_DRIVEN, PAIR_STDP, RULES, TWO_FACTOR
+
+
+@pytest.fixture(autouse=True)
+def _kernels_under_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU operators run triton's kernels, so that everything around them is that of a GPU."""
+    monkeypatch.setattr(operators.kernels, "scan_forward", gpu_kernels.scan_forward)
+    monkeypatch.setattr(operators.kernels, "scan_backward", gpu_kernels.scan_backward)
+
+
+def check(case: Case) -> None:
+    assert_equal_to_reference(with_gradients(operators.memory_scan, case), case)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
+@pytest.mark.parametrize(
+    ("groups", "events", "steps", "keys", "values"),
+    [(2, 3, 2, 4, 4), (1, 0, 2, 3, 3), (1, 34, 1, 3, 5), (3, 2, 3, 5, 9), (1, 1, 1, 1, 1)],
+)
+def test_scan(rule, groups: int, events: int, steps: int, keys: int, values: int) -> None:
+    check(random_case(rule, groups, events, steps, keys, values, density=0.4))
+
+
+@pytest.mark.parametrize(("density", "written"), [(0.0, 1.0), (1.0, 1.0), (0.5, 0.0)])
+def test_silence_noise_and_no_writes(density: float, written: float) -> None:
+    for rule in (TWO_FACTOR, PAIR_STDP, ERROR_DRIVEN):
+        check(random_case(rule, 1, 3, 2, 4, 4, density=density, written=written))
+
+
+def test_heads_of_any_stride() -> None:
+    case = random_case(TWO_FACTOR, 4, 3, 2, 3, 5)
+    expected = operators.memory_scan(*case)[0]
+
+    def split(x: Tensor) -> Tensor:
+        return x.view(2, 2, *x.shape[1:])
+
+    read = split(case.read).permute(3, 0, 2, 1, 4).contiguous().permute(1, 3, 2, 0, 4)
+    parts = {name: split(getattr(case, name)) for name in ("pre", "post", "writes", "memory")}
+    assert torch.equal(operators.memory_scan(*case._replace(read=read, **parts))[0], split(expected))
+
+
+@pytest.mark.parametrize("steps", [1, 5, 16])
+@pytest.mark.parametrize("neurons", [0, 1, 1025])
+def test_lif(steps: int, neurons: int) -> None:
+    torch.manual_seed(steps + neurons)
+    current, grad = (torch.randn(steps, neurons) * 64).round() / 64, torch.randn(steps, neurons)
+    leaf = current.double().requires_grad_()
+    spikes = lif_reference(leaf, 0.5, 2.0)
+    (expected,) = torch.autograd.grad(spikes, leaf, grad.double())
+    assert torch.equal(gpu_kernels.lif_forward(current, 0.5), spikes.float())
+    torch.testing.assert_close(
+        gpu_kernels.lif_backward(grad, current, 0.5, 2.0), expected.float(), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_lif_of_a_constant_current_and_of_bfloat16() -> None:
+    constant = torch.randn(1, 50).expand(5, 50)
+    assert torch.equal(gpu_kernels.lif_forward(constant, 0.1), gpu_kernels.lif_forward(constant.clone(), 0.1))
+    short = torch.randn(5, 50).bfloat16()
+    spikes = gpu_kernels.lif_forward(short, 0.1)
+    assert spikes.dtype == gpu_kernels.lif_backward(spikes, short, 0.1, 2.0).dtype == torch.bfloat16
+    assert torch.equal(spikes.float(), gpu_kernels.lif_forward(short.float(), 0.1))
