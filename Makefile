@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 LAVA := .venv-lava
 
-.PHONY: demo test test-all check lava clean
+.PHONY: demo test test-all check lava bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.demo
@@ -27,6 +27,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
+
+bench: $(INSTALLED)
+	$(BIN)/python -m experiments.bench
+	$(BIN)/python -m experiments.growth
 
 # An environment of its own: lava-nc 0.10.0 wants older versions than the rest, and needs none of them.
 lava: $(LAVA)/installed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,8 +26,10 @@ app = typer.Typer(
 )
 train_app = typer.Typer(help="Train a network.", no_args_is_help=True)
 data_app = typer.Typer(help="Write data files.", no_args_is_help=True)
+sweep_app = typer.Typer(help="Train one network per task and seed.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
+app.add_typer(sweep_app, name="sweep")
 console = Console()
 for command in (program_cli.info, program_cli.run, program_cli.fits, program_cli.conform):
     app.command()(command)
@@ -51,60 +53,122 @@ def train_babi(
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a stopped run in it goes on.")] = None,
 ) -> None:
-    """Train on bAbI question answering; the same command goes on after an interruption."""
+    """Train on bAbI question answering; the same command goes on after an interruption.
+
+    On several processes: torchrun --standalone --nproc-per-node 2 -m spmn train babi ...
+    """
     import torch
 
-    from spmn import plots, settings, training
-    from spmn.data import Source
+    from spmn import parallel, plots, training
     from spmn.datasets.babi import parse_tasks
 
-    chosen = settings.preset(preset)
-    changes = {"seed": seed, **({} if epochs is None else {"epochs": epochs})}
-    chosen = dataclasses.replace(chosen, training=dataclasses.replace(chosen.training, **changes))
     if device == "cuda" and not torch.cuda.is_available():
         raise SettingsError(
             "--device cuda, but torch sees no CUDA device; use --device cpu (spmn doctor tells more)"
         )
-    wanted = parse_tasks(tasks)
+    source, chosen = training.babi(parse_tasks(tasks), data, preset, epochs, seed)
     folder = out or Path("runs") / f"babi-{tasks.replace(',', '_')}-{preset}-seed{seed}"
-    source = Source(
-        wanted,
-        None if data is None else str(data.absolute()),
-        chosen.training.stories,
-        seed,
-        chosen.training.validation,
-    )
-    run = training.start(folder, source, chosen)
-    console.print(
-        f"run {folder}: tasks {tasks}, {_origin(source)}, preset {preset}, seed {seed}, device {device}"
-    )
-    if not run.metrics:
-        console.print("the first step compiles the CPU kernels, once per machine")
+    with parallel.joined(device) as group:
+        console.quiet = not group.leads
+        run = group.lead_first(lambda: training.start(folder, source, chosen))
+        processes = "" if group.size == 1 else f", {group.size} processes"
+        console.print(
+            f"run {folder}: tasks {tasks}, {_origin(source)}, preset {preset}, seed {seed}, "
+            f"device {device}{processes}"
+        )
+        if not run.metrics:
+            console.print("the first step compiles the CPU kernels, once per machine")
+        try:
+            with _progress() as bar:
+                shown = bar.add_task("", total=1.0)
+
+                def report(kind: str, values: dict[str, Any]) -> None:
+                    if kind == "batch":
+                        bar.update(
+                            shown,
+                            completed=values["done"],
+                            description=f"epoch {values['epoch'] + 1}/{run.training.epochs} "
+                            f"loss {values['loss']:.3f} accuracy {values['accuracy']:.1%} "
+                            f"spike rate {values['encoder_rate']:.2f}",
+                        )
+                    else:
+                        bar.console.print(_epoch_line(values))
+
+                training.train(run, group, threads, report)
+                bar.update(shown, completed=1.0)
+        finally:
+            if group.leads and run.metrics:
+                plots.learning_curves(run.metrics, run.folder / "curves.png", str(folder))
+        best = min(reversed(run.metrics), key=lambda line: line["error"])  # of equal ones the last is kept
+        console.print(
+            f"best epoch {best['epoch']}: validation error {best['error']:.2%}; next: spmn evaluate {folder}"
+        )
+
+
+@sweep_app.command("babi")
+def sweep_babi(
+    tasks: Tasks = "1",
+    seeds: Annotated[str, typer.Option(help="Seeds, such as 0-2 or 0,7.")] = "0-2",
+    data: DataFolder = None,
+    preset: Annotated[str, typer.Option(help="Settings to start from; a wrong name lists them.")] = "default",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training stories.", min=1)] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time; without it, as fit the cores.")] = None,
+    threads_per_job: Annotated[int, typer.Option(help="CPU threads of each run.", min=1)] = 1,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where torch computes.")] = "cpu",
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/sweep"),
+    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster to run on, or auto.")] = None,
+) -> None:
+    """Tasks times seeds as independent runs; the same command goes on after an interruption."""
+    from rich.live import Live
+
+    from spmn import sweep
+    from spmn.datasets.babi import parse_tasks
+
+    folder = out.absolute()
+    planned = [
+        sweep.Job(
+            task, seed, folder / f"task{task}-seed{seed}", preset, epochs, data, device, threads_per_job
+        )
+        for task in parse_tasks(tasks)
+        for seed in sweep.parse_seeds(seeds)
+    ]
+    start = sweep.Process if ray is None else sweep.Cluster(ray).start
+    room = len(os.sched_getaffinity(0)) // threads_per_job if ray is None else len(planned)
     try:
-        with _progress() as bar:
-            shown = bar.add_task("", total=1.0)
-
-            def report(kind: str, values: dict[str, Any]) -> None:
-                if kind == "batch":
-                    bar.update(
-                        shown,
-                        completed=values["done"],
-                        description=f"epoch {values['epoch'] + 1}/{run.training.epochs} "
-                        f"loss {values['loss']:.3f} accuracy {values['accuracy']:.1%} "
-                        f"spike rate {values['encoder_rate']:.2f}",
-                    )
-                else:
-                    bar.console.print(_epoch_line(values))
-
-            training.train(run, device, threads, report)
-            bar.update(shown, completed=1.0)
+        with Live(_sweep_table(planned), console=console) as live:
+            sweep.run(
+                planned,
+                folder / "sweep.json",
+                start,
+                jobs or max(room, 1),
+                lambda jobs: live.update(_sweep_table(jobs)),
+            )
     finally:
-        if run.metrics:
-            plots.learning_curves(run.metrics, run.folder / "curves.png", str(folder))
-    best = min(reversed(run.metrics), key=lambda line: line["error"])  # of equal ones the last is kept
-    console.print(
-        f"best epoch {best['epoch']}: validation error {best['error']:.2%}; next: spmn evaluate {folder}"
-    )
+        table = Table(
+            "task", "seeds", "mean error", "min", "max", "mean time", title=f"{out}: validation error"
+        )
+        for task, of in sweep.summary(planned).items():
+            errors = (f"{of[name]:.2%}" for name in ("mean", "min", "max"))
+            table.add_row(str(task), f"{of['seeds']:.0f}", *errors, f"{of['seconds']:.0f} s")
+        console.line(0 if console.is_terminal else 1)  # elsewhere Live leaves its line open
+        console.print(table)
+    if failed := [job for job in planned if job.state == sweep.FAILED]:
+        for job in failed:
+            console.print(f"{job.folder.name} failed: {job.reason}", markup=False, soft_wrap=True)
+        raise SpmnError(
+            f"{len(failed)} of {len(planned)} runs failed, see {out}/*.log; the same command tries them again"
+        )
+
+
+def _sweep_table(jobs: Any) -> Table:
+    order = ("running", "failed", "stopped", "waiting", "done")
+    counts = [f"{n} {state}" for state in order if (n := sum(job.state == state for job in jobs))]
+    table = Table("run", "state", "epochs", "lowest error", "time", caption=", ".join(counts))
+    for job in sorted(jobs, key=lambda job: order.index(job.state)):
+        error = "" if job.error is None else f"{job.error:.2%}"
+        epochs = f"{len(job.metrics)}/{job.length}"
+        table.add_row(job.folder.name, job.state, epochs, error, f"{job.seconds:.0f} s")
+    return table
 
 
 @app.command()

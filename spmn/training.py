@@ -1,15 +1,16 @@
 """Training: surrogate-gradient backpropagation through time and through the plasticity.
 
-Every random choice follows from (seed, epoch, batch), so a run that was killed goes on bit-equal.
+Every random choice follows from (seed, epoch, batch, process), so a run that was killed goes on bit-equal.
+Several processes split every batch: their gradient is that of one process up to rounding, but for dropout,
+whose masks each process draws for its own part.
 """
 
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,33 @@ from spmn import kernels
 from spmn.data import Source, digest
 from spmn.errors import CheckpointError, Stopped
 from spmn.evaluation import CLUE_STORIES, answer, score_clues
-from spmn.events import PRACTICE, QUESTION, Events, Vocabulary, batches, collate, practise, stream
+from spmn.events import PRACTICE, QUESTION, Events, Stream, Vocabulary, batches, collate, practise, stream
 from spmn.network import DIGIT, SPMN, Clues
-from spmn.runs import Run, open_run, resume, save_checkpoint, save_tensors
+from spmn.parallel import ALONE, Group, interruptible
+from spmn.runs import Position, Run, open_run, resume, save_checkpoint, save_tensors
 from spmn.settings import Preset, Training
+from spmn.settings import preset as preset_named
 
 CHECKPOINT_SECONDS = 30.0
 
 Report = Callable[[str, dict[str, Any]], None]
 """Called with ("batch", progress) and ("epoch", metrics)."""
+
+
+def babi(
+    tasks: tuple[int, ...], data: Path | None, preset: str, epochs: int | None, seed: int
+) -> tuple[Source, Preset]:
+    """The stories and settings of `spmn train babi` with these options.
+
+    Raises SettingsError where a preset or number of epochs does not exist.
+    """
+    chosen = preset_named(preset)
+    training = replace(
+        chosen.training, seed=seed, epochs=chosen.training.epochs if epochs is None else epochs
+    )
+    folder = None if data is None else str(data.absolute())
+    source = Source(tasks, folder, training.stories, seed, training.validation)
+    return source, replace(chosen, training=training)
 
 
 def start(folder: Path, source: Source, preset: Preset) -> Run:
@@ -54,30 +73,36 @@ def start(folder: Path, source: Source, preset: Preset) -> Run:
 
 
 def train(
-    run: Run, device: str = "cpu", threads: int | None = None, report: Report = lambda kind, values: None
+    run: Run, group: Group = ALONE, threads: int | None = None, report: Report = lambda kind, values: None
 ) -> None:
-    """Train a run to its last epoch, from where it stands.
+    """Train a run to its last epoch, from where it stands; `report` is called in the leading process only.
 
     Raises Stopped after SIGINT or SIGTERM, with a checkpoint written; CheckpointError where none can be.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    kernels.use_threads(torch.get_num_threads())
+    threads = threads or torch.get_num_threads()
+    kernels.use_threads(threads)
+    torch.set_num_threads(threads)  # last: numba's first use sets OpenMP's threads, which torch shares
     settings = run.training
     training, validation = run.source.split()
     streams = [stream(story, run.vocabulary) for story in training]
     checks = [stream(story, run.vocabulary) for story in validation]
 
-    network = run.build().to(device)
+    network = run.build().to(group.device)
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
-    position = resume(run, network, optimiser)
+    position = group.lead_first(lambda: resume(run, network, optimiser))
+    if not group.same({"epoch": position.epoch, "batch": position.batch}):
+        raise CheckpointError(
+            f"the processes find different checkpoints in {str(run.folder)!r}; "
+            "name a folder on a disk that all of them share"
+        )
+    objective = group.averaging(Objective(network, settings.clue_loss))
     metrics = run.metrics[: position.epoch]
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
 
-    with _interruptible() as interrupted:
+    with interruptible() as interrupted:
         while position.epoch < settings.epochs:
             random = np.random.default_rng([settings.seed, position.epoch])
             chance = settings.practice_at(position.epoch / settings.epochs)
@@ -85,77 +110,132 @@ def train(
             plan = batches([len(s.kind) for s in practised], settings.events_per_batch, random)
             network.train()
             while position.batch < len(plan):
-                torch.manual_seed(int(random_seed(settings.seed, position.epoch, position.batch)))
+                torch.manual_seed(random_seed(settings.seed, position.epoch, position.batch, group.rank))
                 done = (position.epoch + position.batch / len(plan)) / settings.epochs
-                batch = collate([practised[i] for i in plan[position.batch]]).to(device)
-                for name, value in _step(network, optimiser, batch, settings, done).items():
-                    position.sums[name] = position.sums.get(name, 0.0) + value
+                stories = [practised[i] for i in plan[position.batch]]
+                part = group.part(stories)
+                share = group.size * questions(part) / questions(stories)
+                # a process that gets no story works along on the first one, which then counts for nothing
+                batch = collate(part or stories[:1]).to(group.device)
+                sums = step(objective, optimiser, batch, settings, done, share)
+
+                due = group.leads and time.monotonic() - saved > CHECKPOINT_SECONDS
+                told = group.sum({**sums, "stop": float(interrupted()), "save": float(due)})
+                for name in sums:
+                    position.sums[name] = position.sums.get(name, 0.0) + told[name]
                 position.batch += 1
                 position.seconds = time.monotonic() - began
-                report("batch", {"epoch": position.epoch, "done": done, "batch": position.batch,
-                                 "batches": len(plan), **averages(position.sums)})  # fmt: skip
-                if interrupted():
-                    save_checkpoint(run, network, optimiser, position)
+                if group.leads:
+                    report("batch", {"epoch": position.epoch, "done": done, "batch": position.batch,
+                                     "batches": len(plan), **averages(position.sums)})  # fmt: skip
+                if told["stop"] or told["save"]:
+                    group.lead(lambda: save_checkpoint(run, network, optimiser, position))
+                    saved = time.monotonic()
+                if told["stop"]:
                     raise Stopped(
                         f"stopped in epoch {position.epoch + 1}; the same command goes on from here"
                     )
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    save_checkpoint(run, network, optimiser, position)
-                    saved = time.monotonic()
 
-            network.eval()
-            given = answer(network, checks)
-            errors = given.errors(checks)
-            clues = score_clues(network, checks[:CLUE_STORIES])
-            error = sum(errors.values()) / len(errors)
-            position.seconds = time.monotonic() - began
-            line = {
-                "epoch": position.epoch + 1,
-                "seconds": round(position.seconds, 2),
-                **averages(position.sums),
-                "error": error,
-                "errors": {str(task): value for task, value in errors.items()},
-                "content": clues.content,
-                "content_chance": clues.content_chance,
-                "age_error": clues.age,
-                "age_chance": clues.age_chance,
-                "rates": {name: round(rate, 4) for name, rate in given.rates.items()},
-            }
-            if error <= position.best:
-                position.best = error
-                save_tensors(
-                    run.folder / "network.safetensors", network.state_dict(), {"epoch": position.epoch + 1}
-                )
-            metrics.append(line)
-            run.write_metrics(metrics)
+            line = group.lead(lambda: _validate(run, network, checks, metrics, position, began))
             position.epoch, position.batch, position.sums = position.epoch + 1, 0, {}
-            save_checkpoint(run, network, optimiser, position)
+            group.lead(lambda: save_checkpoint(run, network, optimiser, position))
             saved = time.monotonic()
-            report("epoch", line)
+            if line is not None:
+                report("epoch", line)
 
 
-def _step(
-    network: SPMN, optimiser: torch.optim.Optimizer, batch: Events, settings: Training, done: float
+class Objective(nn.Module):
+    """What training minimises: the mean over a batch's questions of their cross entropy, practice included.
+
+    L = mean over questions of -log p(answer)
+        + clue_weight * (practice questions / questions) * mean over practice questions of their clue loss
+    """
+
+    def __init__(self, network: SPMN, clue_weight: float) -> None:
+        super().__init__()
+        self.network, self.clue_weight = network, clue_weight
+
+    def forward(self, batch: Events) -> tuple[Tensor, Tensor]:
+        """L, and sums in the order of SUMS."""
+        activity = self.network(batch)
+        asked, practised = batch.kind == QUESTION, batch.kind == PRACTICE
+        logits, target = self.network.answer(activity, asked), batch.target[asked]
+        loss = nn.functional.cross_entropy(logits, target)
+        total = loss
+        if practised.any() and self.clue_weight:
+            weight = self.clue_weight * float(practised.sum() / asked.sum())
+            total = loss + weight * clue_loss(self.network.clues(activity, practised), batch, practised)
+        right = (logits.argmax(-1) == target).sum()
+        rates = activity.encoder.detach().mean((0, 3))[batch.kind >= 0]
+        questions, events = loss.new_tensor(len(target)), loss.new_tensor(len(rates))
+        return total, torch.stack((loss.detach() * questions, right, questions, rates.sum(), events))
+
+
+SUMS = ("loss", "right", "questions", "spikes", "events")
+
+
+def step(
+    objective: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: Events,
+    settings: Training,
+    done: float,
+    share: float = 1.0,
 ) -> dict[str, float]:
-    """One gradient step; sums for the progress display."""
+    """One gradient step at a share `done` of the training; sums for the progress display.
+
+    `share` weights the batch where it is part of a larger one, whose other parts other processes hold: with
+    P processes it is P times the part's share of the questions, so that averaging over the processes gives
+    the gradient of the whole batch. A batch with share 0 is not counted in the sums.
+    """
     for group in optimiser.param_groups:
         group["lr"] = settings.learning_rate * one_cycle(settings.cycle(done)[1], settings.warm_up)
-    activity = network(batch)
-    asked, practised = batch.kind == QUESTION, batch.kind == PRACTICE
-    logits = network.answer(activity, asked)
-    target = batch.target[asked]
-    loss = nn.functional.cross_entropy(logits, target)
-    total = loss
-    if practised.any() and settings.clue_loss:
-        weight = settings.clue_loss * float(practised.sum() / asked.sum())
-        total = total + weight * clue_loss(network.clues(activity, practised), batch, practised)
+    total, sums = objective(batch)
     optimiser.zero_grad()
-    total.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
+    (share * total).backward()
+    nn.utils.clip_grad_norm_(objective.parameters(), settings.gradient_norm)
     optimiser.step()
-    right = (logits.argmax(-1) == target).sum()
-    return {"loss": loss.item() * len(target), "right": float(right), "questions": float(len(target)),
-            "spikes": float(activity.encoder.detach().mean()), "batches": 1.0}  # fmt: skip
+    return {name: value if share else 0.0 for name, value in zip(SUMS, sums.tolist(), strict=True)}
+
+
+def questions(streams: Sequence[Stream]) -> int:
+    """Ordinary questions in some stories."""
+    return sum(int((s.kind == QUESTION).sum()) for s in streams)
+
+
+def _validate(
+    run: Run,
+    network: SPMN,
+    checks: Sequence[Stream],
+    metrics: list[dict[str, Any]],
+    position: Position,
+    began: float,
+) -> dict[str, Any]:
+    """Score the network at the end of an epoch, keep it if none was better, and add the line to `metrics`."""
+    network.eval()
+    given = answer(network, checks)
+    errors = given.errors(checks)
+    clues = score_clues(network, checks[:CLUE_STORIES])
+    error = sum(errors.values()) / len(errors)
+    position.seconds = time.monotonic() - began
+    line = {
+        "epoch": position.epoch + 1,
+        "seconds": round(position.seconds, 2),
+        **averages(position.sums),
+        "error": error,
+        "errors": {str(task): value for task, value in errors.items()},
+        "content": clues.content,
+        "content_chance": clues.content_chance,
+        "age_error": clues.age,
+        "age_chance": clues.age_chance,
+        "rates": {name: round(rate, 4) for name, rate in given.rates.items()},
+    }
+    if error <= position.best:
+        position.best = error
+        save_tensors(run.folder / "network.safetensors", network.state_dict(), {"epoch": position.epoch + 1})
+    metrics.append(line)
+    run.write_metrics(metrics)
+    return line
 
 
 def clue_loss(clues: Clues, batch: Events, rows: Tensor) -> Tensor:
@@ -187,9 +267,9 @@ def one_cycle(done: float, warm_up: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
 
 
-def random_seed(seed: int, epoch: int, batch: int) -> int:
-    """A seed for torch's generator at one batch."""
-    return int(np.random.SeedSequence([seed, epoch, batch]).generate_state(1)[0])
+def random_seed(seed: int, epoch: int, batch: int, process: int = 0) -> int:
+    """A seed for torch's generator in one process at one batch."""
+    return int(np.random.SeedSequence([seed, epoch, batch, process]).generate_state(1)[0])
 
 
 def averages(sums: dict[str, float]) -> dict[str, float]:
@@ -197,27 +277,5 @@ def averages(sums: dict[str, float]) -> dict[str, float]:
     return {
         "loss": sums["loss"] / sums["questions"],
         "accuracy": sums["right"] / sums["questions"],
-        "encoder_rate": sums["spikes"] / sums["batches"],
+        "encoder_rate": sums["spikes"] / sums["events"],
     }
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM are noted and acted on between batches; a second one ends the program at once."""
-    seen: list[int] = []
-    try:
-        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-        def note(number: int, _: object) -> None:
-            seen.append(number)
-            signal.signal(number, before[signal.Signals(number)])
-
-        for s in before:
-            signal.signal(s, note)
-    except ValueError:  # not in the main thread: no signals arrive here
-        before = {}
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
