@@ -1,17 +1,17 @@
 """The deployed network as one integer program, and the runners that give the same bits.
 
-    Program --save, load--> HDF5
-    stories --encode--> input spikes --Emulator.run--> Recording --read_answers--> answers
+Program --save, load--> HDF5
+stories --encode--> input spikes --Emulator.run--> Recording --read_answers--> answers
 
-    program, host, rules, grammar, lowering             what a program is
-    files, store, inputs, recording, state              what lies on disk
-    schedule                                            stories to spikes, spikes to answers
-    arithmetic                                          the chip's arithmetic, function by function
-    reference, reference_learning                       a slow runner in plain numpy: the definition
-    emulator, plan, kernels, learning_kernels           the fast one
-    lava/                                               Lava's simulation, and the way to a board
-    runners, conformance/, stdp                         all runners by name; do they agree; what a rule does
-    fits, cost, chips/                                  will it fit, what does it cost
+program, host, rules, grammar, lowering             what a program is
+files, store, inputs, recording, state              what lies on disk
+schedule                                            stories to spikes, spikes to answers
+arithmetic                                          the chip's arithmetic, function by function
+reference, reference_learning                       a slow runner in plain numpy: the definition
+emulator, plan, kernels, learning_kernels           the fast one
+lava/                                               Lava's simulation, and the way to a board
+runners, conformance/, stdp                         all runners by name; do they agree; what a rule does
+fits, cost, chips/                                  will it fit, what does it cost
 """
 
 from hardware.cost import Costs, Energy, costs, energy

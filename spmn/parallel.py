@@ -129,8 +129,8 @@ def joined(device: str = "cpu") -> Iterator[Group]:
             _leave()
         if stopped and not group.leads:
             raise SystemExit(130) from None  # process 0 says it
-        if isinstance(problem, dist.DistError) or (
-            isinstance(problem, RuntimeError) and "gloo" in str(problem)
+        if isinstance(problem, RuntimeError) and (
+            isinstance(problem, dist.DistError) or "gloo" in str(problem)  # gloo's errors have no type
         ):
             raise SpmnError(
                 f"process {group.rank} of {group.size} lost another one; see what that one says, "

@@ -34,7 +34,7 @@ def test_every_command_shown_exists_with_its_options() -> None:
     assert len(shown) >= 9
     for line in shown:
         words = line.split()
-        path = [words[0]] if words[0] not in ("train", "data") else words[:2]
+        path = [words[0]] if words[0] not in ("train", "data", "sweep") else words[:2]
         done = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
         assert done.exit_code == 0, line
         for option in (word for word in words if word.startswith("--")):
