@@ -33,33 +33,31 @@ The second argument limits the seconds of a job on runners that use other proces
 LIMIT = 600.0
 
 
-def in_process(engine: Callable[[Program], Any]) -> Runner:
-    """A runner from a class such as `Emulator`: engine(program).run(state, inputs) -> (state, recording)."""
+def one_by_one(run_job: Callable[[Program, Inputs, float], Recording]) -> Runner:
+    """A runner from run_job(program, inputs, limit); a RunError becomes the result of its job."""
 
     def run_jobs(jobs: Sequence[Job], limit: float) -> list[Recording | RunError]:
-        return [_run(engine, job) for job in jobs]
+        results: list[Recording | RunError] = []
+        for job in jobs:
+            try:
+                results.append(run_job(job.program, job.inputs, limit))
+            except RunError as problem:
+                results.append(problem)
+        return results
 
     return run_jobs
 
 
-def _run(engine: Callable[[Program], Any], job: Job) -> Recording | RunError:
-    try:
-        _, batch = check_inputs(job.program, job.inputs)
-        running = engine(job.program)
-        recording: Recording = running.run(running.initial_state(batch), job.inputs)[1]
-    except RunError as problem:
-        return problem
-    return recording
+def in_process(engine: Callable[[Program], Any]) -> Runner:
+    """A runner from a class such as `Emulator`: engine(program).run(state, inputs) -> (state, recording)."""
 
+    def run_job(program: Program, inputs: Inputs, limit: float) -> Recording:
+        _, batch = check_inputs(program, inputs)
+        running = engine(program)
+        recording: Recording = running.run(running.initial_state(batch), inputs)[1]
+        return recording
 
-def _on_board(jobs: Sequence[Job], limit: float) -> list[Recording | RunError]:
-    results: list[Recording | RunError] = []
-    for job in jobs:
-        try:
-            results.append(loihi2.run(job.program, job.inputs))
-        except RunError as problem:
-            results.append(problem)
-    return results
+    return one_by_one(run_job)
 
 
 RUNNERS: dict[str, Runner] = {
@@ -67,7 +65,7 @@ RUNNERS: dict[str, Runner] = {
     "reference": in_process(Reference),
     "lava": partial(lava.run_jobs, "runtime"),
     "lava-models": partial(lava.run_jobs, "models"),
-    "loihi2": _on_board,
+    "loihi2": one_by_one(loihi2.run),
 }
 
 

@@ -16,8 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hardware.conformance.compare import RunAll
-from hardware.errors import HardwareError, RunError
-from hardware.lava import Job
+from hardware.errors import RunError
 from hardware.program import Probe, Program
 from hardware.recording import Recording
 
@@ -297,10 +296,10 @@ def _execute(
     if on != "emulator":
         if strict or state or save_state:
             raise RunError(f"--strict, --state and --save-state need --on emulator, not {on}")
-        (result,) = _bound(on, limit)([Job(program, spikes)])
-        if isinstance(result, HardwareError):
-            raise result
-        return result
+        from hardware.runners import run as run_on
+
+        _register_torch(on)
+        return run_on(on, program, spikes, limit)
     from hardware.emulator import Emulator
     from hardware.inputs import check_inputs
     from hardware.state import load_state
@@ -316,18 +315,23 @@ def _execute(
 
 
 def _bound(name: str, limit: float) -> RunAll:
-    """A runner by name, with its limit; the one in torch is registered when it is asked for."""
-    from hardware.runners import RUNNERS, runner
+    """A runner by name, with its limit."""
+    from hardware.runners import runner
 
-    if name in ("torch", "exact") and name not in RUNNERS:
+    _register_torch(name)
+    chosen = runner(name)
+    return lambda jobs: chosen(jobs, limit)
+
+
+def _register_torch(name: str) -> None:
+    """Register the runner in torch if it is asked for. Raises RunError if there is no torch."""
+    if name in ("torch", "exact"):
         try:
             import spmn.runners  # noqa: F401
         except ModuleNotFoundError as missing:
             raise RunError(
                 f"the runner {name!r} needs {missing.name}: pip install {missing.name}, or use --on emulator"
             ) from None
-    chosen = runner(name)
-    return lambda jobs: chosen(jobs, limit)
 
 
 def _cost(program: Program, recording: Recording, questions: int) -> dict[str, str]:
