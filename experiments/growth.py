@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hardware.atomic import atomic
+from spmn import kernels
 from spmn.events import PRACTICE, QUESTION, STATEMENT, Events, Vocabulary
 from spmn.network import SPMN
 from spmn.settings import Network
@@ -56,7 +57,8 @@ def grow(
 ) -> None:
     """Seconds and peak memory of a training step, with the exponents of their growth."""
     if case:
-        torch.set_num_threads(threads)
+        kernels.use_threads(threads)
+        kernels.keep_memory()
         print(json.dumps(measure(Case(**json.loads(case)))))
         return
     rows = [row for axis, cases in AXES.items() for row in along(axis, cases, threads)]
@@ -96,7 +98,7 @@ def measure(case: Case) -> dict[str, float]:
     vocabulary = Vocabulary(words, ("yes", "no"), 6, (1,) * len(words))
     settings = replace(Network(), keys=case.keys, values=case.keys, depth=case.depth)
     network = SPMN(settings, vocabulary)
-    optimiser = torch.optim.AdamW(network.parameters(), 1e-3)
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
     torch.manual_seed(0)
     shape = (case.batch, case.events)
     kind = torch.full(shape, STATEMENT)
@@ -114,7 +116,7 @@ def measure(case: Case) -> dict[str, float]:
     seconds = []
     for _ in range(STEPS + 1):
         start = time.perf_counter()
-        logits = network.answer(network(events), kind == QUESTION)
+        logits = network.answer(network(events, record=False), kind == QUESTION)
         loss = torch.nn.functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -115,24 +115,27 @@ def practise(source: Stream, vocabulary: Vocabulary, chance: float, random: np.r
     left are the question, the withheld word is the answer, nothing is written. Rare words carry the content;
     the last word is often "there". Where several statements share these words the newest of them is meant.
     """
-    rows: list[tuple[int, int, int]] = []  # event, event that practice asks for or -1, position withheld
-    told: list[int] = []
+    told = np.flatnonzero(source.kind == STATEMENT)
+    inserted = np.flatnonzero(random.random(len(told)) < chance)  # after which of the statements
+    earlier = (random.random(len(told)) * np.arange(1, len(told) + 1)).astype(np.int64)
+    share = random.random(len(told))
     rarity = 1.0 / np.maximum(vocabulary.counts, 1)
-    for n, kind in enumerate(source.kind):
-        rows.append((n, -1, 0))
-        if kind == STATEMENT:
-            told.append(n)
-            if chance > 0 and random.random() < chance:
-                chosen = source.words[told[random.integers(len(told))]]
-                weight = np.where(chosen > 0, rarity[chosen], 0.0).cumsum()
-                blank = int(np.searchsorted(weight, random.random() * weight[-1], side="right"))
-                others = np.arange(len(chosen)) != blank
-                same = (source.words[told][:, others] == chosen[others]).all(1)
-                rows.append((n, told[int(np.flatnonzero(same)[-1])], blank))
-    event, asked, at = (np.array(column) for column in zip(*rows, strict=True))
+    meant, blank = np.empty(len(inserted), np.int64), np.empty(len(inserted), np.int64)
+    for n, i in enumerate(inserted):
+        chosen = source.words[told[earlier[i]]]
+        weight = np.where(chosen > 0, rarity[chosen], 0.0).cumsum()
+        blank[n] = np.searchsorted(weight, share[i] * weight[-1], side="right")
+        same = source.words[told[: i + 1]] == chosen
+        same[:, blank[n]] = True
+        meant[n] = told[int(np.flatnonzero(same.all(1))[-1])]
+    events = np.arange(len(source.kind))
+    order = np.argsort(np.concatenate((events, told[inserted] + 0.5)))
+    event = np.concatenate((events, told[inserted]))[order]
+    asked = np.concatenate((np.full(len(events), -1), meant))[order]
+    at = np.concatenate((np.zeros(len(events), np.int64), blank))[order]
     practice = asked >= 0
     words = source.words[np.where(practice, asked, event)]
-    withheld = words[np.arange(len(rows)), at]
+    withheld = words[np.arange(len(at)), at]
     words[practice, at[practice]] = vocabulary.words.index(BLANK)
     return Stream(
         source.task,
@@ -190,9 +193,10 @@ def collate(streams: Sequence[Stream]) -> Events:
 def batches(lengths: Sequence[int], events_per_batch: int, random: np.random.Generator) -> list[list[int]]:
     """Story numbers in batches of about `events_per_batch` events, of similar length but mixed tasks.
 
-    Lengths are jittered by up to 20 % before sorting, so that neighbours differ from epoch to epoch.
+    Lengths are jittered by up to 10 % before sorting: neighbours differ from epoch to epoch, little is
+    padding.
     """
-    jittered = np.asarray(lengths) * random.uniform(0.8, 1.2, len(lengths))
+    jittered = np.asarray(lengths) * random.uniform(0.9, 1.1, len(lengths))
     chunks: list[list[int]] = []
     longest = 0
     for i in np.argsort(jittered, kind="stable").tolist():

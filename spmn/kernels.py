@@ -9,6 +9,7 @@ vector instructions. All arithmetic is float32.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,14 +22,29 @@ _BLOCK = 1024  # neurons per work item of LIF: its potentials of all steps stay 
 SEGMENT = 32
 """Events between two stored copies of M: few enough that undoing what they wrote stays in the cache, and so
 many that the copies take less memory than the spikes."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _ZERO, _ONE, _TINY = np.float32(0), np.float32(1), np.float32(1e-6)
 _U0, _U1 = np.uint64(0), np.uint64(1)
 _SUMS = {"reassoc", "nsz", "contract"}  # a sum may be taken in any order
 
 
 def use_threads(count: int) -> None:
-    """Let the kernels use this many threads, at most as many as numba was started with."""
+    """Let torch and the kernels use this many threads, the kernels at most as many as numba was started
+    with."""
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    torch.set_num_threads(count)  # last: numba's first use sets OpenMP's threads, which torch shares
+
+
+def keep_memory() -> None:
+    """Keep freed memory in this process for the next step; without effect where the C library is not glibc.
+
+    By default glibc hands the large tensors of every step back to the system, which clears them again page by
+    page.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            library.mallopt(parameter, 2**30)
 
 
 # ---------------------------------------------------------------------------------------------- LIF

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from spmn import operators
 from spmn.events import CLOCK, QUESTION, STATEMENT, Events, Vocabulary
-from spmn.neurons import Projection, lif
-from spmn.plasticity import PlasticMemory, rule_named
+from spmn.neurons import Projection, event_driven, lif
+from spmn.plasticity import PlasticMemory, by_event, rule_named
 from spmn.settings import Network
 
 DIGIT = 16
@@ -26,7 +27,11 @@ DIGIT = 16
 
 
 class LevelSpikes(NamedTuple):
-    """Spikes of one memory level, all [T, B, N, n] of 0 and 1."""
+    """Spikes of one memory level, all [T, B, N, n] of 0 and 1.
+
+    Of a run that was not recorded only `recall` is there; the others have T = 0. On a CPU they carry no
+    gradient.
+    """
 
     write_key: Tensor  # k, n = H K
     read_key: Tensor  # q, n = H K
@@ -39,9 +44,24 @@ class LevelSpikes(NamedTuple):
 class Activity(NamedTuple):
     """All spikes of a run, and the memory after it."""
 
-    encoder: Tensor  # z, [T, B, N, encoder]
+    stimulus: Tensor  # z of the distinct sentences, [T, S, encoder]
+    sentence: Tensor  # which sentence each event is, [B, N]
+    asked: Tensor  # [B, N], questions of all kinds
     levels: tuple[LevelSpikes, ...]
+    read: tuple[Tensor, ...]  # recall spikes of each level at the questions alone, [R, T, H V]
     memory: Tensor  # M, [depth, B, H, K, V]
+
+    @property
+    def encoder(self) -> Tensor:
+        """z, [T, B, N, encoder]."""
+        return self.stimulus[:, self.sentence]
+
+    def recalled(self, rows: Tensor) -> list[Tensor]:
+        """Recall spikes of each level [rows, T, H V] at the events where rows [B, N] is True, row-major."""
+        chosen = rows[self.asked]
+        if int(chosen.sum()) == int(rows.sum()):
+            return [spikes[chosen] for spikes in self.read]
+        return [level.recall.permute(1, 2, 0, 3)[rows] for level in self.levels]
 
 
 class Clues(NamedTuple):
@@ -83,7 +103,7 @@ class Encoder(nn.Module):
 
     def forward(self, words: Tensor, asks: Tensor) -> Tensor:
         """words: [S, length] ids; asks: [S] bool; returns constant currents [S, encoder]."""
-        x = torch.einsum("spe,pe->se", self.word(words), self.position) * words.shape[-1] ** -0.5
+        x = (self.word(words) * self.position).sum(1) * words.shape[-1] ** -0.5
         current: Tensor = self.projection(x + self.kind[asks.long()])
         return current
 
@@ -101,16 +121,58 @@ class Level(nn.Module):
         self.drive = Projection(inputs, torch.cat(gains), torch.cat(biases))
         self.clock = nn.Parameter(1.5 * torch.eye(settings.values, 2 * DIGIT))  # into the last head's a
         self.memory = PlasticMemory(rule_named(settings.rule), heads, settings.keys, settings.values)
+        self.by_event = by_event(self.memory.rule)
 
     def forward(
-        self, driven: Tensor, clock: Tensor, writes: Tensor, memory: Tensor
-    ) -> tuple[LevelSpikes, Tensor]:
-        """driven: currents [T, B, N, sum of sizes] of `drive`, changed in place; clock: [B, N, 32] lines;
-        writes: [B, N]; memory: [B, H, K, V]."""
+        self,
+        words: Tensor,
+        sentence: Tensor,
+        below: Tensor | None,
+        clock: Tensor,
+        writes: Tensor,
+        reads: Tensor,
+        memory: Tensor,
+        record: bool = True,
+    ) -> tuple[LevelSpikes, Tensor, Tensor]:
+        """Spikes of the level, recall at the events in `reads` alone [R, T, H V], and M after the last event.
+
+        words: [S, T, n] currents that `drive` makes of the sentences, sentence: [B, N] which one each
+        event is; below: [B N, T, n] what it makes of the recall of the levels below; clock: [B, N, 32]
+        lines; writes, reads: [B, N]; memory: [B, H, K, V].
+        """
         s = self.settings
+        timed = clock @ self.clock.T
+        if self.by_event is None or not operators.on_cpu(memory):
+            spikes, memory = self.parts(words, sentence, below, timed, writes, memory)
+            return spikes, spikes.recall.permute(1, 2, 0, 3)[reads], memory
+        rule, learnt = self.memory.rule, self.by_event
+        recall, read, memory, others = operators.level(
+            words, sentence.flatten(), below, timed, writes, reads, memory,
+            self.memory.rates.strengths(learnt), self.memory.scale, self.memory.bias, (s.dv, s.slope),
+            (learnt.factors, learnt.predict, rule.low, rule.high), record,
+        )  # fmt: skip
+        fields = (*others.split_with_sizes(self.sizes, -1), recall)
+        return LevelSpikes(*(x.permute(2, 0, 1, 3) for x in fields)), read, memory
+
+    def parts(
+        self,
+        words: Tensor,
+        sentence: Tensor,
+        below: Tensor | None,
+        timed: Tensor,
+        writes: Tensor,
+        memory: Tensor,
+    ) -> tuple[LevelSpikes, Tensor]:
+        """`forward` step by step, for every rule and device; always recorded. timed: [B, N, V] clock
+        currents."""
+        s = self.settings
+        driven = words[sentence]
+        if below is not None:
+            driven = driven + below.view(driven.shape)
+        driven = driven.permute(2, 0, 1, 3)
         last = sum(self.sizes[:3])
-        driven[..., last - s.values : last] += clock @ self.clock.T
-        k, q, a, u, r = torch.split(lif(driven, s.dv, s.slope), self.sizes, -1)
+        driven[..., last - s.values : last] += timed
+        k, q, a, u, r = lif(driven, s.dv, s.slope).split_with_sizes(self.sizes, -1)
 
         def by_head(x: Tensor) -> Tensor:
             return x.view(*x.shape[:-1], s.heads, -1)
@@ -162,51 +224,41 @@ class SPMN(nn.Module):
         """Empty memories [depth, B, H, K, V]."""
         return torch.stack([level.memory.start(batch) for level in self.levels])
 
-    def forward(self, events: Events, memory: Tensor | None = None) -> Activity:
+    def forward(self, events: Events, memory: Tensor | None = None, record: bool = True) -> Activity:
         """Run B stories of N events; statements are written into `memory` (empty if None), questions are not.
 
         Level by level, not event by event: within a level only M depends on the events before. What follows
-        from a sentence alone is computed once for every distinct sentence of the batch.
+        from a sentence alone is computed once for every distinct sentence of the batch. `record` asks for the
+        spikes of all neurons, not only of the encoder and of recall, which answers and clues need.
         """
         s = self.settings
-        shape = (s.steps, *events.kind.shape, -1)
         memory = self.start(len(events.words)) if memory is None else memory
         words, asks, sentence = distinct(events)
         current = self.encoder(words, asks)
         z = lif(current.expand(s.steps, *current.shape), s.dv, s.slope)
-        heard = self.heard(z)
-
+        heard = z.transpose(0, 1).contiguous()
         clock = clock_lines(events.clock).to(current.dtype)
-        writes = events.kind == STATEMENT
+        writes, asked = events.kind == STATEMENT, events.kind >= QUESTION
         levels: list[LevelSpikes] = []
-        memories = []
-        for (from_words, from_recall), level, m in zip(heard, self.levels, memory, strict=True):
-            driven = from_words.index_select(1, sentence).flatten(0, 1)
-            for below, weight in zip(levels, from_recall, strict=True):
-                driven = torch.addmm(driven, below.recall.flatten(0, -2), weight.T)
-            spikes, after = level(driven.view(shape), clock, writes, m)
+        reads, memories = [], []
+        for level, m in zip(self.levels, memory, strict=True):
+            from_words, from_recall = level.drive.folded().tensor_split((s.encoder,), 1)
+            driven = nn.functional.linear(heard, from_words, level.drive.bias)
+            below = None
+            if levels:
+                recalled = torch.cat([below.recall.permute(1, 2, 0, 3).flatten(0, 1) for below in levels], -1)
+                below = event_driven(recalled, from_recall)
+            spikes, read, after = level(driven, sentence, below, clock, writes, asked, m, record)
             levels.append(spikes)
+            reads.append(read)
             memories.append(after)
-        return Activity(z.index_select(1, sentence).view(shape), tuple(levels), torch.stack(memories))
-
-    def heard(self, z: Tensor) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
-        """Per level: the currents [T, S, n] that z [T, S, encoder] drives, in one product for all levels,
-        and the weights [n, H V] from the recall of each level below."""
-        inputs = [self.settings.encoder, *[self.settings.recall] * len(self.levels)]
-        folded = [
-            level.drive.folded().split_with_sizes(inputs[: d + 1], 1) for d, level in enumerate(self.levels)
-        ]
-        bias = torch.cat([level.drive.bias for level in self.levels])
-        currents = nn.functional.linear(z, torch.cat([parts[0] for parts in folded]), bias)
-        by_level = currents.split_with_sizes([sum(level.sizes) for level in self.levels], -1)
-        return [(driven, parts[1:]) for driven, parts in zip(by_level, folded, strict=True)]
+        return Activity(z, sentence, asked, tuple(levels), tuple(reads), torch.stack(memories))
 
     def decode(self, activity: Activity, rows: Tensor) -> Tensor:
         """Decoder spikes [T, rows, decoder] at the events where rows [B, N] is True, in row-major order."""
-        seen = torch.cat(
-            [x[:, rows] for x in (activity.encoder, *(level.recall for level in activity.levels))], -1
-        )
-        return lif(self.decoder(seen), self.settings.dv, self.settings.slope)
+        heard = activity.stimulus.index_select(1, activity.sentence[rows]).transpose(0, 1)
+        currents = self.decoder(torch.cat([heard, *activity.recalled(rows)], -1))
+        return lif(currents.transpose(0, 1), self.settings.dv, self.settings.slope)
 
     def answer(self, activity: Activity, rows: Tensor) -> Tensor:
         """Answer logits [rows, answers]: a linear readout of the decoder's mean spikes."""
@@ -215,19 +267,22 @@ class SPMN(nn.Module):
 
     def clues(self, activity: Activity, rows: Tensor) -> Clues:
         """What each level recalls at the events where rows [B, N] is True."""
-        found = [
-            clue(level.recall[:, rows].mean(0))
-            for clue, level in zip(self.clue, activity.levels, strict=True)
-        ]
+        recalled = activity.recalled(rows)
+        found = [clue(spikes.mean(1)) for clue, spikes in zip(self.clue, recalled, strict=True)]
         return Clues(*(torch.stack(part, 1) for part in zip(*found, strict=True)))
 
 
 def distinct(events: Events) -> tuple[Tensor, Tensor, Tensor]:
-    """Distinct sentences of a batch: words [S, length], if each asks [S], and which each event is [B N]."""
-    asks = events.kind >= QUESTION
+    """Distinct sentences of a batch: words [S, length], if each asks [S], and which each event is [B, N]."""
+    asks = (events.kind >= QUESTION).long()
     rows = torch.cat((events.words, asks[..., None]), -1).flatten(0, 1)
-    rows, sentence = torch.unique(rows, dim=0, return_inverse=True)
-    return rows[:, :-1], rows[:, -1].bool(), sentence
+    powers = torch.full(rows.shape[1:], 0x1E3779B97F4A7C15, device=rows.device).cumprod(0)  # modulo 2^64
+    keys, sentence = torch.unique((rows * powers).sum(-1), return_inverse=True)
+    first = torch.empty_like(keys).scatter_(0, sentence, torch.arange(len(rows), device=rows.device))
+    if not torch.equal(rows[first][sentence], rows):  # two sentences with the same key
+        rows, sentence = torch.unique(rows, dim=0, return_inverse=True)
+        first = torch.arange(len(rows), device=rows.device)
+    return rows[first, :-1], rows[first, -1].bool(), sentence.view(asks.shape)
 
 
 def clock_lines(clock: Tensor) -> Tensor:

@@ -59,6 +59,26 @@ def lif(current: Tensor, dv: float, slope: float) -> Tensor:
     return lif_reference(current, dv, slope)
 
 
+def event_driven(spikes: Tensor, weight: Tensor) -> Tensor:
+    """W s for binary spikes: [..., inputs] and [outputs, inputs] to [..., outputs].
+
+    On a CPU only the weights of neurons that fired are touched, as on the chip; elsewhere it is a dense
+    product.
+    """
+    if operators.on_cpu(spikes) and operators.on_cpu(weight):
+        currents: Tensor = operators.project(spikes, weight, torch.is_autocast_enabled("cpu"))
+        return currents
+    return nn.functional.linear(spikes, weight)
+
+
+def standardise_reference(weight: Tensor, gain: Tensor) -> Tensor:
+    """gain_i (w_i - mean(w_i)) / |w_i - mean(w_i)| for every row i: the oracle of its kernel."""
+    centred = weight - weight.mean(1, keepdim=True)
+    norm = centred.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    standardised: Tensor = centred * (gain[:, None] / norm)
+    return standardised
+
+
 class Projection(nn.Module):
     """Weight-standardised synapses from one population to another.
 
@@ -78,10 +98,10 @@ class Projection(nn.Module):
 
     def folded(self) -> Tensor:
         """W as used: [outputs, inputs], in thresholds."""
-        centred = self.weight - self.weight.mean(1, keepdim=True)
-        norm = centred.norm(dim=1, keepdim=True).clamp_min(1e-6)
-        folded: Tensor = centred * (self.gain[:, None] / norm)
-        return folded
+        if operators.on_cpu(self.weight):
+            folded: Tensor = operators.standardise(self.weight, self.gain)
+            return folded
+        return standardise_reference(self.weight, self.gain)
 
     def forward(self, spikes: Tensor) -> Tensor:
         """spikes: [..., inputs]; returns currents [..., outputs]."""

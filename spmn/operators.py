@@ -1,7 +1,8 @@
-"""The LIF window and the memory scan as torch operators, so that torch.compile and autograd know them.
+"""The network's inner loops as torch operators, so that torch.compile and autograd know them.
 
 `spmn::lif` and `spmn::memory_scan`, each with a backward operator, run on CPU tensors by numba (`kernels`)
-and on CUDA tensors by triton (`gpu_kernels`).
+and on CUDA tensors by triton (`gpu_kernels`). `spmn::level`, a whole memory level, exists on CPU
+(`level_kernels`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spmn import kernels
+from spmn import kernels, level_kernels, projection_kernels
 
 _TYPES = (torch.float32, torch.bfloat16, torch.float16)
 _TRITON = importlib.util.find_spec("triton") is not None
@@ -177,3 +178,195 @@ def memory_scan(
         read, pre, post, affine, writes, memory, float(bounds[0]), float(bounds[1]), asked
     )
     return (currents[:, 0], after[:, 0]) if single else (currents, after)
+
+
+# ------------------------------------------------------------------------- weight standardisation
+
+
+@torch.library.custom_op("spmn::standardise", mutates_args=(), device_types="cpu")
+def standardise(weight: Tensor, gain: Tensor) -> Tensor:
+    """`neurons.standardise_reference` of float32 weights [outputs, inputs] on a CPU."""
+    return projection_kernels.standardise_forward(weight, gain)
+
+
+@torch.library.custom_op("spmn::standardise_backward", mutates_args=(), device_types="cpu")
+def _standardise_backward(grad: Tensor, weight: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    return projection_kernels.standardise_backward(grad, weight, gain)
+
+
+@standardise.register_fake
+def _(weight: Tensor, gain: Tensor) -> Tensor:
+    return weight.new_empty(weight.shape)
+
+
+@_standardise_backward.register_fake
+def _(grad: Tensor, weight: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    return weight.new_empty(weight.shape), gain.new_empty(gain.shape)
+
+
+def _keep_weight(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _standardise_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    d_weight, d_gain = _standardise_backward(grad, *ctx.saved_tensors)
+    return d_weight, d_gain
+
+
+standardise.register_autograd(_standardise_gradient, setup_context=_keep_weight)
+
+
+# ------------------------------------------------------------------------- event-driven projection
+
+
+@torch.library.custom_op("spmn::project", mutates_args=(), device_types="cpu")
+def project(spikes: Tensor, weight: Tensor, half: bool = False) -> Tensor:
+    """`linear(spikes, weight)` of spikes [..., inputs] that are 0 or 1: adds the weights of those that fired.
+
+    float32 on a CPU. The gradient of the weights is event-driven as well, that of the spikes is a dense
+    product, in bfloat16 where `half`.
+    """
+    return projection_kernels.project(spikes, weight)
+
+
+@torch.library.custom_op("spmn::project_backward", mutates_args=(), device_types="cpu")
+def _project_backward(grad: Tensor, spikes: Tensor, weight: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+    return projection_kernels.project_backward(grad, spikes, weight, half)
+
+
+@project.register_fake
+def _(spikes: Tensor, weight: Tensor, half: bool = False) -> Tensor:
+    return weight.new_empty(*spikes.shape[:-1], weight.shape[0])
+
+
+@_project_backward.register_fake
+def _(grad: Tensor, spikes: Tensor, weight: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+    return spikes.new_empty(spikes.shape), weight.new_empty(weight.shape)
+
+
+def _keep_spikes(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.half = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _project_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    d_spikes, d_weight = _project_backward(grad, *ctx.saved_tensors, ctx.half)
+    return d_spikes, d_weight, None
+
+
+project.register_autograd(_project_gradient, setup_context=_keep_spikes)
+
+
+# ------------------------------------------------------------------------------------- memory level
+
+
+def on_cpu(x: Tensor) -> bool:
+    """Whether the operators that exist for the CPU alone take tensors like x."""
+    return x.dtype is torch.float32 and x.device.type == "cpu"
+
+
+@torch.library.custom_op("spmn::level", mutates_args=(), device_types="cpu")
+def _level(
+    words: Tensor, sentence: Tensor, below: Tensor | None, clock: Tensor, writes: Tensor, places: Tensor,
+    memory: Tensor, strength: Tensor, gain: Tensor, bias: Tensor, reads: int, dv: float, slope: float,
+    factors: Sequence[float], predict: Sequence[bool], low: float, high: float, record: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    return level_kernels.forward(
+        words, sentence, below, clock, writes, places, memory, strength, gain, bias, reads, dv, slope,
+        factors, predict, low, high, record,
+    )  # fmt: skip
+
+
+@torch.library.custom_op("spmn::level_backward", mutates_args=(), device_types="cpu")
+def _level_backward(
+    d_recall: Tensor | None, d_read: Tensor | None, d_after: Tensor | None, words: Tensor, sentence: Tensor,
+    below: Tensor | None, clock: Tensor, writes: Tensor, places: Tensor, memory: Tensor, strength: Tensor,
+    gain: Tensor, bias: Tensor, copies: Tensor, dv: float, slope: float, factors: Sequence[float],
+    predict: Sequence[bool], low: float, high: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    return level_kernels.backward(
+        d_recall, d_read, d_after, words, sentence, below, clock, writes, places, memory, strength, gain,
+        bias, copies, dv, slope, factors, predict, low, high,
+    )  # fmt: skip
+
+
+@_level.register_fake
+def _(
+    words: Tensor, sentence: Tensor, below: Tensor | None, clock: Tensor, writes: Tensor, places: Tensor,
+    memory: Tensor, strength: Tensor, gain: Tensor, bias: Tensor, reads: int, dv: float, slope: float,
+    factors: Sequence[float], predict: Sequence[bool], low: float, high: float, record: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    return level_kernels.outputs(words, writes, memory, reads, record)
+
+
+@_level_backward.register_fake
+def _(
+    d_recall: Tensor | None, d_read: Tensor | None, d_after: Tensor | None, words: Tensor, sentence: Tensor,
+    below: Tensor | None, clock: Tensor, writes: Tensor, places: Tensor, memory: Tensor, strength: Tensor,
+    gain: Tensor, bias: Tensor, copies: Tensor, dv: float, slope: float, factors: Sequence[float],
+    predict: Sequence[bool], low: float, high: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    d_below = words.new_empty(writes.numel(), *words.shape[1:])
+    like = (words, clock, memory, strength, gain, bias)
+    d_words, d_clock, d_memory, d_strength, d_gain, d_bias = (x.new_empty(x.shape) for x in like)
+    return d_words, d_below, d_clock, d_memory, d_strength, d_gain, d_bias
+
+
+def _keep_level(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:10], output[3])
+    ctx.constants = inputs[11:-1]
+    ctx.mark_non_differentiable(output[3], output[4])
+    ctx.set_materialize_grads(False)
+
+
+def _level_gradient(
+    ctx: Any, d_recall: Tensor | None, d_read: Tensor | None, d_after: Tensor | None, *_: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    below = ctx.saved_tensors[2]
+    d_words, d_below, d_clock, d_memory, *rest = _level_backward(
+        d_recall, d_read, d_after, *ctx.saved_tensors, *ctx.constants
+    )
+    from_below = None if below is None else d_below
+    return d_words, None, from_below, d_clock, None, None, d_memory, *rest, *[None] * 8
+
+
+_level.register_autograd(_level_gradient, setup_context=_keep_level)
+
+
+def level(
+    words: Tensor,
+    sentence: Tensor,
+    below: Tensor | None,
+    clock: Tensor,
+    writes: Tensor,
+    reads: Tensor,
+    memory: Tensor,
+    strength: Tensor,
+    gain: Tensor,
+    bias: Tensor,
+    neuron: tuple[float, float],
+    rule: tuple[Sequence[float], Sequence[bool], float, float],
+    record: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One memory level over whole stories, where `on_cpu(memory)`; `network.Level.parts` says the same.
+
+    words: [S, T, n] currents that the sentences drive; sentence: [B N], which one each event is; below:
+    [B N, T, n] what the levels below add; n = 2 H K + H V + 2 H: write keys, read keys, associations, update
+    and reset gates; clock: [B, N, V] constant currents into the last head's associations; writes, reads:
+    [B, N] bool; memory: [B, H, K, V]; strength: [P]; gain: [], bias: [H, V] of the recall currents;
+    neuron: dv and the slope of the surrogate; rule: factors and predict of `plasticity.ByEvent`, and the
+    bounds of w.
+
+    Returns recall spikes [B, N, T, H V], those of the events in `reads` alone [R, T, H V], M after the last
+    event, and the spikes of the level's other neurons [B, N, T, n], which carry no gradient, with T = 0 if
+    `record` is False.
+    """
+    factors, predict, low, high = rule
+    flat = reads.flatten()
+    places = torch.where(flat, flat.cumsum(0), 0) - 1
+    recall, read, after, _, spikes = _level(
+        words.float(), sentence, None if below is None else below.float(), clock.float(), writes, places,
+        memory, strength, gain, bias, int(flat.sum()), *neuron, list(factors), list(predict), float(low),
+        float(high), record,
+    )  # fmt: skip
+    return recall, read, after, spikes

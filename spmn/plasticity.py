@@ -118,6 +118,47 @@ def terms(
     return Terms(torch.stack(pres, -2), torch.stack(posts, -2), torch.tensor(affines).to(x0), tuple(predicts))
 
 
+class ByEvent(NamedTuple):
+    """A rule that learns once per event, from what fired in its window: x = r k and y = u a, both 0 or 1.
+
+    dw[k, v] = x_k sum_p strength_p (q0_p + q1_p y_v) (c_p + l_p w_kv), times the prediction y2_v where
+    asked for
+    """
+
+    factors: tuple[float, ...]  # q0, q1, c, l of each product, one after the other
+    predict: tuple[bool, ...]  # products that are multiplied by y2
+    coefficients: tuple[float, ...]  # strength_p = coefficient_p * rate_p
+    rates: tuple[str | None, ...]  # None: 1
+
+
+def by_event(rule: LearningRule) -> ByEvent | None:
+    """The rule in the form that the level's kernel takes; None if it has another.
+
+    Every product must contain the key, at most one factor of the association and one of the weight.
+    """
+    if rule.resolution != "event" or rule.x1_tau or rule.y1_tau:
+        return None
+    factors: list[float] = []
+    predict = []
+    plain = (0.0, 1.0)
+    for product in rule.products:
+        kinds: dict[str, set[tuple[float, float]]] = {"x": set(), "y": set(), "w": set(), "y2": set()}
+        for factor in product.factors:
+            kind = factor.variable if factor.variable in kinds else factor.variable[0]
+            if factor.variable not in ("x0", "x1", "y0", "y1", "y2", "w"):
+                return None
+            value = (float(factor.constant), float(factor.sign))
+            if kinds[kind] and (kind in ("w", "y2") or value != plain):  # only a spike times itself is itself
+                return None
+            kinds[kind].add(value)
+        if kinds["x"] != {plain} or len(kinds["y"]) > 1 or kinds["y2"] - {plain}:
+            return None
+        factors += *next(iter(kinds["y"]), (1.0, 0.0)), *next(iter(kinds["w"]), (1.0, 0.0))
+        predict.append(bool(kinds["y2"]))
+    coefficients = tuple(float(product.coefficient) for product in rule.products)
+    return ByEvent(tuple(factors), tuple(predict), coefficients, tuple(p.rate for p in rule.products))
+
+
 def trace(spikes: Tensor, tau: float, start: Tensor | None = None) -> Tensor:
     """Synaptic trace of spikes along dimension 0: x[t] = exp(-1/tau) x[t-1] + s[t]; tau = 0: x = s."""
     if tau == 0:
@@ -239,6 +280,12 @@ class Rates(nn.Module):
     def forward(self) -> dict[str, Tensor]:
         return dict(zip(self.names, torch.sigmoid(self.logits), strict=True))
 
+    def strengths(self, found: ByEvent) -> Tensor:
+        """coefficient * rate of every product: [P]."""
+        rates = torch.cat((torch.sigmoid(self.logits), self.logits.new_ones(1)))
+        index = [len(self.names) if name is None else self.names.index(name) for name in found.rates]
+        return rates[index] * rates.new_tensor(found.coefficients)
+
 
 class PlasticState(NamedTuple):
     """Everything a plastic layer remembers between calls."""
@@ -330,5 +377,9 @@ class PlasticMemory(nn.Module):
         found = terms(self.rule, self.rates(), by_head(x0), by_head(x1), by_head(y0), by_head(y1))
         per_head = writes[:, None].expand(-1, self.heads, -1)
         currents, after = scan(by_head(q), self.rule, found, per_head, memory)
-        scale = self.gain / (0.15 * self.keys)
-        return scale * currents.permute(3, 0, 2, 1, 4) + self.bias, after
+        return self.scale * currents.permute(3, 0, 2, 1, 4) + self.bias, after
+
+    @property
+    def scale(self) -> Tensor:
+        """gain / (0.15 K): the current of one active read key through a weight of 1."""
+        return self.gain / (0.15 * self.keys)

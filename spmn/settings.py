@@ -8,6 +8,8 @@ from typing import Any
 
 from spmn.errors import SettingsError
 
+PRECISIONS = ("float32", "bfloat16")
+
 
 def _require(holds: bool, name: str, value: object, must_be: str) -> None:
     if not holds:
@@ -60,6 +62,7 @@ class Training:
     weight_decay: float = 1e-3
     gradient_norm: float = 1.0
     events_per_batch: int = 400
+    precision: str = "float32"  # of the dense products in training: float32, or bfloat16 for half the time
     practice: float = 0.2  # chance of a retrieval-practice question after each statement, in the first cycle
     practice_late: float = 0.1  # the same in later cycles
     clue_loss: float = 0.1  # weight of a practice question beside an ordinary one
@@ -79,6 +82,7 @@ class Training:
         _require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
         _require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
+        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
 
     def cycle(self, done: float) -> tuple[int, float]:
         """Number of the learning-rate cycle at a share `done` of the training, and the share done of it."""

@@ -81,7 +81,7 @@ def train(
     """
     threads = threads or torch.get_num_threads()
     kernels.use_threads(threads)
-    torch.set_num_threads(threads)  # last: numba's first use sets OpenMP's threads, which torch shares
+    kernels.keep_memory()
     settings = run.training
     training, validation = run.source.split()
     streams = [stream(story, run.vocabulary) for story in training]
@@ -89,7 +89,7 @@ def train(
 
     network = run.build().to(group.device)
     optimiser = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     position = group.lead_first(lambda: resume(run, network, optimiser))
     if not group.same({"epoch": position.epoch, "batch": position.batch}):
@@ -97,7 +97,7 @@ def train(
             f"the processes find different checkpoints in {str(run.folder)!r}; "
             "name a folder on a disk that all of them share"
         )
-    objective = group.averaging(Objective(network, settings.clue_loss))
+    objective = group.averaging(Objective(network, settings.clue_loss, settings.precision))
     metrics = run.metrics[: position.epoch]
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
@@ -151,13 +151,18 @@ class Objective(nn.Module):
         + clue_weight * (practice questions / questions) * mean over practice questions of their clue loss
     """
 
-    def __init__(self, network: SPMN, clue_weight: float) -> None:
+    def __init__(self, network: SPMN, clue_weight: float, precision: str = "float32") -> None:
         super().__init__()
-        self.network, self.clue_weight = network, clue_weight
+        self.network, self.clue_weight, self.precision = network, clue_weight, precision
 
     def forward(self, batch: Events) -> tuple[Tensor, Tensor]:
         """L, and sums in the order of SUMS."""
-        activity = self.network(batch)
+        half = self.precision == "bfloat16"
+        with torch.autocast(batch.words.device.type, torch.bfloat16, enabled=half):
+            return self._loss(batch)
+
+    def _loss(self, batch: Events) -> tuple[Tensor, Tensor]:
+        activity = self.network(batch, record=False)
         asked, practised = batch.kind == QUESTION, batch.kind == PRACTICE
         logits, target = self.network.answer(activity, asked), batch.target[asked]
         loss = nn.functional.cross_entropy(logits, target)
@@ -166,7 +171,7 @@ class Objective(nn.Module):
             weight = self.clue_weight * float(practised.sum() / asked.sum())
             total = loss + weight * clue_loss(self.network.clues(activity, practised), batch, practised)
         right = (logits.argmax(-1) == target).sum()
-        rates = activity.encoder.detach().mean((0, 3))[batch.kind >= 0]
+        rates = activity.stimulus.detach().mean((0, 2))[activity.sentence[batch.kind >= 0]]
         questions, events = loss.new_tensor(len(target)), loss.new_tensor(len(rates))
         return total, torch.stack((loss.detach() * questions, right, questions, rates.sum(), events))
 
