@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from hardware.errors import HardwareError
-from spmn import program_cli
-from spmn.errors import DataError, SettingsError, SpmnError, Stopped
+from spmn import data_cli, program_cli
+from spmn.errors import SettingsError, SpmnError, Stopped
 
 app = typer.Typer(
     help="A spiking memory network: train it, look into it, run it as integers on a chip emulator.",
@@ -25,10 +25,9 @@ app = typer.Typer(
     add_completion=False,
 )
 train_app = typer.Typer(help="Train a network.", no_args_is_help=True)
-data_app = typer.Typer(help="Write data files.", no_args_is_help=True)
 sweep_app = typer.Typer(help="Train one network per task and seed.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
-app.add_typer(data_app, name="data")
+app.add_typer(data_cli.app, name="data")
 app.add_typer(sweep_app, name="sweep")
 console = Console()
 for command in (program_cli.info, program_cli.run, program_cli.fits, program_cli.conform):
@@ -375,38 +374,6 @@ def doctor() -> None:
     for finding in examine():
         table.add_row(finding.name, "yes" if finding.usable else "no", escape(finding.detail))
     console.print(table)
-
-
-@data_app.command("babi")
-def data_babi(
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
-    tasks: Tasks = "1",
-    seed: Annotated[int, typer.Option(help="Same seed, same files.", min=0)] = 0,
-    train: Annotated[int, typer.Option(help="Training questions per task.", min=1)] = 10_000,
-    test: Annotated[
-        int, typer.Option(help="Test questions per task, of stories not in training.", min=1)
-    ] = 1000,
-) -> None:
-    """Write generated stories in the official format, under the official file names."""
-    from spmn.data import Source
-    from spmn.datasets.babi import TASKS, parse_tasks, write
-    from spmn.datasets.generator import generate
-
-    for task in parse_tasks(tasks):
-        stories = {
-            "train": generate(task, train, seed),
-            "test": Source((task,), questions=train, seed=seed).test(test),
-        }
-        for split, chosen in stories.items():
-            path = out / f"qa{task}_{TASKS[task]}_{split}.txt"
-            try:
-                out.mkdir(parents=True, exist_ok=True)
-            except OSError as problem:
-                raise DataError(
-                    f"cannot create {str(out)!r}: {problem.strerror}; name a writable folder"
-                ) from None
-            write(path, chosen)
-            console.print(f"wrote {path}: {sum(len(s.questions) for s in chosen)} questions")
 
 
 def main() -> None:

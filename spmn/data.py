@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from spmn.datasets.babi import Story, load, split_by_story, without
@@ -42,23 +42,34 @@ class Source:
         generated stories of another seed, each different from every training and validation story."""
         if folder is not None:
             return load(folder, self.tasks, "test")
-        stories: list[Story] = []
         seen = {story.key for story in self._train()}
-        for task in self.tasks:
-            fresh: list[Story] = []
-            wanted, seed = questions, self.seed + TEST_SEED
-            while sum(len(story.questions) for story in fresh) < questions:
-                fresh = without(generate(task, wanted, seed), seen)
-                wanted *= 2
-                if wanted > 64 * questions:
-                    raise DataError(f"task {task} has too few stories for {questions} unseen test questions")
-            stories += limited(fresh, questions)
-        return stories
+        return [story for task in self.tasks for story in unseen(task, questions, self.seed, seen)]
 
     def _train(self) -> list[Story]:
         if self.folder is not None:
             return load(self.folder, self.tasks, "train")
         return [story for task in self.tasks for story in generate(task, self.questions, self.seed)]
+
+
+def unseen(task: int, questions: int, seed: int, seen: Set[str]) -> list[Story]:
+    """Generated stories that hold at least so many questions and whose keys are not in `seen`.
+
+    They are drawn with another seed than the training stories of `seed`; what was seen is left out. Like
+    published ones they may repeat each other. Task 4 has only 7,680 stories: after 10,000 training questions
+    about one in four drawn is new; after many more, none is left.
+    Raises DataError where not even 64 times as many questions (of 1,000 or more) hold enough.
+    """
+    wanted, most = questions, 64 * max(questions, 1000)
+    while True:
+        fresh = without(generate(task, wanted, seed + TEST_SEED), seen)
+        if sum(len(story.questions) for story in fresh) >= questions:
+            return limited(fresh, questions)
+        wanted *= 2
+        if wanted > most:
+            raise DataError(
+                f"task {task} has too few stories for {questions} test questions unlike the {len(seen):,} "
+                f"training stories: ask for fewer training or test questions"
+            )
 
 
 def limited(stories: Iterable[Story], questions: int | None) -> list[Story]:

@@ -40,7 +40,10 @@ TASKS: dict[int, str] = {
 }
 """Task number -> name, as the official files are named."""
 
-_SOURCE = "bAbI tasks v1.2 (https://s3.amazonaws.com/text-datasets/babi_tasks_1-20_v1-2.tar.gz)"
+URL = "https://s3.amazonaws.com/text-datasets/babi_tasks_1-20_v1-2.tar.gz"
+"""The archive of the official files, v1.2."""
+
+_SOURCE = f"bAbI tasks v1.2 (`spmn data babi --download`, or {URL})"
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _TASK_RANGE = re.compile(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?")
 
@@ -136,6 +139,11 @@ def read(path: Path | str, task: int) -> list[Story]:
     return [Story(task, tuple(lines)) for lines in stories]
 
 
+def file_name(task: int, split: str) -> str:
+    """The official name of a task's file; `split` is "train" or "test"."""
+    return f"qa{task}_{TASKS[task]}_{split}.txt"
+
+
 def find(folder: Path | str, task: int, split: str) -> Path:
     """The official file of a task in a folder such as `en-10k`; `split` is "train" or "test".
 
@@ -143,12 +151,12 @@ def find(folder: Path | str, task: int, split: str) -> Path:
     """
     _check_task(task)
     folder = Path(folder)
-    path = folder / _file_name(task, split)
+    path = folder / file_name(task, split)
     if path.is_file():
         return path
     found = "the folder does not exist"
     if folder.is_dir():
-        there = [n for n in TASKS if (folder / _file_name(n, split)).is_file()]
+        there = [n for n in TASKS if (folder / file_name(n, split)).is_file()]
         found = f"the folder has {split} files of tasks {there}"
     raise DataError(f"no file '{path}': {found}; unpack {_SOURCE} and name a folder in it, such as en-10k")
 
@@ -219,10 +227,6 @@ def without(stories: Iterable[Story], seen: Set[str]) -> list[Story]:
 def _check_task(task: int) -> None:
     if task not in TASKS:
         raise DataError(f"there is no bAbI task {task!r}: choose from 1 to {len(TASKS)}")
-
-
-def _file_name(task: int, split: str) -> str:
-    return f"qa{task}_{TASKS[task]}_{split}.txt"
 
 
 def _rows(path: Path) -> list[str]:

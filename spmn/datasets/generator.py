@@ -11,14 +11,26 @@ from collections.abc import Callable
 import numpy as np
 
 from spmn.datasets.animals import tell_colours, tell_fears
-from spmn.datasets.babi import Line, Story
+from spmn.datasets.babi import TASKS, Line, Story
+from spmn.datasets.days import tell_days
+from spmn.datasets.motives import tell_motives
+from spmn.datasets.places import tell_neighbours, tell_positions, tell_ways
 from spmn.datasets.rooms import ROOM_TASKS
+from spmn.datasets.sizes import tell_sizes
+from spmn.datasets.whereabouts import WHEREABOUTS_TASKS
 from spmn.errors import DataError, SettingsError
 
 _TELLERS: dict[int, Callable[[np.random.Generator], list[Line]]] = {
     **{number: task.tell for number, task in ROOM_TASKS.items()},
+    **{number: task.tell for number, task in WHEREABOUTS_TASKS.items()},
+    4: tell_neighbours,
+    14: tell_days,
     15: tell_fears,
     16: tell_colours,
+    17: tell_positions,
+    18: tell_sizes,
+    19: tell_ways,
+    20: tell_motives,
 }
 
 GENERATED: tuple[int, ...] = tuple(sorted(_TELLERS))
@@ -29,10 +41,10 @@ def generate(task: int, questions: int, seed: int) -> list[Story]:
     """Whole stories of one task until they hold at least `questions` questions.
 
     Depends on the arguments alone; with more questions the same stories come first.
-    Raises DataError for a task that is not in `GENERATED`, SettingsError for a negative number.
+    Raises DataError for a task that does not exist, SettingsError for a negative number.
     """
     if task not in _TELLERS:
-        raise DataError(f"bAbI task {task!r} cannot be generated: choose from {GENERATED}")
+        raise DataError(f"there is no bAbI task {task!r}: choose from 1 to {len(TASKS)}")
     if questions < 0 or seed < 0:
         raise SettingsError(f"{questions} questions with seed {seed}: choose numbers from 0 up")
     rng = np.random.default_rng([task, seed])

@@ -1,7 +1,7 @@
-"""Stories of people who walk through rooms and carry things: tasks 1, 2, 3 and 6.
+"""Stories of people who walk through rooms, carry things and hand them on: tasks 1, 2, 3, 5, 6, 7 and 8.
 
-Everybody and everything starts in a room that the story does not tell. Statements come in pairs; after a pair
-one question is asked if the last five statements allow one, and the fifth question ends the story.
+Everybody and everything starts in a room that the story does not tell. Then, again and again, an action and a
+person are drawn until that person can do it. See `tell_in_pairs` for when a question is asked.
 """
 
 from __future__ import annotations
@@ -14,118 +14,137 @@ import numpy as np
 from numpy.random import Generator
 
 from spmn.datasets.babi import Line
-from spmn.datasets.drafting import Draft, pick
+from spmn.datasets.drafting import Draft, Question, pick, pick_but, tell_in_pairs
 
 PEOPLE = ("Mary", "John", "Sandra", "Daniel")
 ROOMS = ("bathroom", "bedroom", "garden", "hallway", "kitchen", "office")
 THINGS = ("apple", "football", "milk")
 
-MOVE, GET, DROP = "move", "get", "drop"
+MOVE, GET, DROP, GIVE = "move", "get", "drop", "give"
 PHRASES = {
     MOVE: ("went to", "journeyed to", "travelled to", "moved to", "went back to"),
     GET: ("got", "grabbed", "took", "picked up"),
     DROP: ("dropped", "discarded", "put down", "left"),
+    GIVE: ("gave", "handed", "passed"),
 }
 
-QUESTIONS = 5
-STATEMENTS_AT_ONCE = 2
-WINDOW = 5  # a question is about somebody or something in that many latest statements
 OLDER_STEP = 0.8  # how likely task 3 asks about a step of a path, relative to the next newer one; fitted
+NUMBERS = ("none", "one", "two", "three")
+GIFT_QUESTIONS = (
+    *2 * (("What did {person} give to {receiver}? ", "target"),),
+    ("Who gave the {target}? ", "person"),
+    ("Who gave the {target} to {receiver}? ", "person"),
+    ("Who received the {target}? ", "receiver"),
+    ("Who did {person} give the {target} to? ", "receiver"),
+)
+"""What task 5 asks about a gift and which part of it answers, each line equally often."""
 
 
 class Event(NamedTuple):
-    """A told action: the target is the room of a move, the thing of a get or drop."""
+    """A told action: the target is the room of a move, or the thing."""
 
     number: int
     action: str
     person: str
     target: str
-
-
-class Question(NamedTuple):
-    """A question with its answer and the numbers of the statements that it rests on."""
-
-    text: str
-    answer: str
-    support: tuple[int, ...]
+    receiver: str = ""  # of a gift
 
 
 Asker = Callable[[Generator, Sequence[Event], Event], Question | None]
 """Makes a question about the person or thing of the last argument, one of the events told, if it can."""
 
 
+def move_phrase(rng: Generator, room: str) -> str:
+    """Such as "went back to the garden"; the "back" says nothing."""
+    return f"{pick(rng, PHRASES[MOVE])} the {room}"
+
+
+def whether(
+    rng: Generator, person: str, place: str, rooms: Sequence[str], there: str, named: Sequence[str], line: int
+) -> Question:
+    """Asks, half the time each, whether the person is in `place` or in one of the other rooms.
+
+    The answer is `there` for the named rooms, else no.
+    """
+    asked = place if rng.random() < 0.5 else pick_but(rng, rooms, (place,))
+    return Question(f"Is {person} in the {asked}? ", there if asked in named else "no", (line,))
+
+
 @dataclass(frozen=True)
 class RoomTask:
     """What sets one task of this world apart.
 
-    `actions` happen, those of `asked_about` lead to questions, `ask` makes the question, and `there` is the
-    share of statements of an action that end in " there".
+    `actions` happen, those of `asked_about` lead to questions, `ask` makes the question, and `got_there` is
+    the share of sentences about getting that end in " there". `people` are in the order in which they
+    receive.
     """
 
     actions: tuple[str, ...]
     asked_about: tuple[str, ...]
     ask: Asker
-    there: dict[str, float]
+    got_there: float = 1.0
+    people: tuple[str, ...] = PEOPLE
 
     def tell(self, rng: Generator) -> list[Line]:
         """The lines of one story."""
-        world = _World(rng, self.actions)
-        draft = Draft()
-        events: list[Event] = []
-        asked = 0
-        while asked < QUESTIONS:
-            for _ in range(STATEMENTS_AT_ONCE):
-                action, person, target = world.act()
-                number = draft.tell(self._statement(rng, action, person, target))
-                events.append(Event(number, action, person, target))
-            question = self._question(rng, events)
-            if question is not None:
-                draft.ask(*question)
-                asked += 1
-        return draft.lines
+        world = _World(rng, self.actions, self.people)
 
-    def _statement(self, rng: Generator, action: str, person: str, target: str) -> str:
-        there = " there" if rng.random() < self.there[action] else ""
-        return f"{person} {pick(rng, PHRASES[action])} the {target}{there}."
+        def tell_one(draft: Draft) -> Event:
+            event = Event(0, *world.act())
+            return event._replace(number=draft.tell(self._sentence(rng, event)))
 
-    def _question(self, rng: Generator, events: Sequence[Event]) -> Question | None:
-        window = [event for event in events[-WINDOW:] if event.action in self.asked_about]
-        candidates = (self.ask(rng, events, window[i]) for i in rng.permutation(len(window)))
-        return next(filter(None, candidates), None)
+        return tell_in_pairs(
+            rng,
+            lambda draft: [tell_one(draft), tell_one(draft)],
+            lambda events, drawn: self.ask(rng, events, drawn),
+            lambda event: event.action in self.asked_about,
+        )
+
+    def _sentence(self, rng: Generator, event: Event) -> str:
+        share = {GET: self.got_there, DROP: 0.2}.get(event.action, 0.0)
+        end = " there" if rng.random() < share else f" to {event.receiver}" if event.receiver else ""
+        return f"{event.person} {pick(rng, PHRASES[event.action])} the {event.target}{end}."
 
 
 class _World:
     """Where everybody and everything is; what somebody carries is "in" that person."""
 
-    def __init__(self, rng: Generator, actions: tuple[str, ...]) -> None:
+    def __init__(self, rng: Generator, actions: tuple[str, ...], people: tuple[str, ...]) -> None:
         self._rng = rng
         self._actions = actions
-        self._where = {item: pick(rng, ROOMS) for item in (*PEOPLE, *THINGS)}
+        self._people = people
+        self._where = {item: pick(rng, ROOMS) for item in (*people, *THINGS)}
 
-    def act(self) -> tuple[str, str, str]:
-        """Let somebody do something possible: (action, person, target)."""
+    def act(self) -> tuple[str, str, str, str]:
+        """Let somebody do something possible: (action, person, target, receiver)."""
         while True:
-            action, person = pick(self._rng, self._actions), pick(self._rng, PEOPLE)
-            targets = self._targets(action, person)
-            if not targets:
+            action, person = pick(self._rng, self._actions), pick(self._rng, self._people)
+            possible = self._gifts() if action == GIVE else self._deeds(action, person)
+            if not possible:
                 continue
-            target = pick(self._rng, targets)
+            person, target, receiver = pick(self._rng, possible)
             if action == MOVE and target == self._where[person]:
                 continue
-            self._do(action, person, target)
-            return action, person, target
+            if action == MOVE:
+                self._where[person] = target
+            else:
+                self._where[target] = {GET: person, DROP: self._where[person], GIVE: receiver}[action]
+            return action, person, target, receiver
 
-    def _targets(self, action: str, person: str) -> Sequence[str]:
+    def _deeds(self, action: str, person: str) -> list[tuple[str, str, str]]:
         if action == MOVE:
-            return ROOMS
+            return [(person, room, "") for room in ROOMS]
         place = self._where[person] if action == GET else person
-        return [thing for thing in THINGS if self._where[thing] == place]
+        return [(person, thing, "") for thing in THINGS if self._where[thing] == place]
 
-    def _do(self, action: str, person: str, target: str) -> None:
-        if action == MOVE:
-            self._where[person] = target
-        else:
-            self._where[target] = person if action == GET else self._where[person]
+    def _gifts(self) -> list[tuple[str, str, str]]:
+        """The first thing that can be given, to the first who can receive it: as published, not drawn."""
+        for thing in THINGS:
+            holder = self._where[thing]
+            for other in self._people:
+                if holder in self._people and other != holder and self._where[other] == self._where[holder]:
+                    return [(holder, thing, other)]
+        return []
 
 
 def _where_is_person(rng: Generator, events: Sequence[Event], drawn: Event) -> Question:
@@ -135,9 +154,7 @@ def _where_is_person(rng: Generator, events: Sequence[Event], drawn: Event) -> Q
 
 def _is_person_there(rng: Generator, events: Sequence[Event], drawn: Event) -> Question:
     move = _moves(events, drawn.person)[-1]
-    true = rng.random() < 0.5
-    room = move.target if true else pick(rng, [room for room in ROOMS if room != move.target])
-    return Question(f"Is {move.person} in the {room}? ", "yes" if true else "no", (move.number,))
+    return whether(rng, move.person, move.target, ROOMS, "yes", (move.target,), move.number)
 
 
 def _where_is_thing(rng: Generator, events: Sequence[Event], drawn: Event) -> Question | None:
@@ -169,21 +186,49 @@ def _where_was_thing(rng: Generator, events: Sequence[Event], drawn: Event) -> Q
     return Question(text, before.target, (last.number, after.number, before.number))
 
 
+def _about_gift(rng: Generator, events: Sequence[Event], drawn: Event) -> Question:
+    gift = _latest([event for event in events if event.action == GIVE], drawn.target)
+    text, role = pick(rng, GIFT_QUESTIONS)
+    return Question(text.format(**gift._asdict()), getattr(gift, role), (gift.number,))
+
+
+def _how_many(rng: Generator, events: Sequence[Event], drawn: Event) -> Question:
+    person = drawn.person
+    own = [event for event in events if event.action != MOVE and person in (event.person, event.receiver)]
+    gained = sum(event.action == GET or event.receiver == person for event in own)
+    answer = NUMBERS[2 * gained - len(own)]
+    return Question(f"How many objects is {person} carrying? ", answer, tuple(event.number for event in own))
+
+
+def _what(rng: Generator, events: Sequence[Event], drawn: Event) -> Question:
+    """Things, and the lines of the support by thing, in the order in which the person first got them."""
+    histories: dict[str, list[Event]] = {}
+    for event in events:
+        if event.action != MOVE and event.person == drawn.person:
+            histories.setdefault(event.target, []).append(event)
+    held = [thing for thing, history in histories.items() if history[-1].action == GET]
+    support = tuple(event.number for history in histories.values() for event in history)
+    return Question(f"What is {drawn.person} carrying? ", ",".join(held) or "nothing", support)
+
+
 def _moves(events: Sequence[Event], person: str) -> list[Event]:
     return [event for event in events if event.action == MOVE and event.person == person]
 
 
 def _latest(events: Sequence[Event], thing: str) -> Event:
-    """The newest get or drop of a thing that has been told of."""
+    """The newest event with a thing that has been told of."""
     return next(event for event in reversed(events) if event.target == thing)
 
 
-_ALL = (MOVE, GET, DROP)
-_THERE = {MOVE: 0.0, GET: 1.0, DROP: 0.2}
+_CARRYING = (MOVE, GET, DROP)
+_GIVING = (*_CARRYING, GIVE)
 
 ROOM_TASKS: dict[int, RoomTask] = {
-    1: RoomTask((MOVE,), (MOVE,), _where_is_person, _THERE),
-    2: RoomTask(_ALL, (GET, DROP), _where_is_thing, _THERE),
-    3: RoomTask(_ALL, (GET, DROP), _where_was_thing, _THERE | {GET: 0.2}),
-    6: RoomTask(_ALL, (MOVE,), _is_person_there, _THERE),
+    1: RoomTask((MOVE,), (MOVE,), _where_is_person),
+    2: RoomTask(_CARRYING, (GET, DROP), _where_is_thing),
+    3: RoomTask(_CARRYING, (GET, DROP), _where_was_thing, got_there=0.2),
+    5: RoomTask(_GIVING, (GIVE,), _about_gift, people=("Mary", "Fred", "Bill", "Jeff")),
+    6: RoomTask(_CARRYING, (MOVE,), _is_person_there),
+    7: RoomTask(_GIVING, (GET, DROP, GIVE), _how_many, people=("John", "Mary", "Sandra", "Daniel")),
+    8: RoomTask(_CARRYING, (GET, DROP), _what),
 }
