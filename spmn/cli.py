@@ -38,6 +38,10 @@ DataFolder = Annotated[
     Path | None, typer.Option("--data", help="Folder of official bAbI files, such as en-10k.")
 ]
 MemoryBits = Annotated[int, typer.Option(help="Bits of the plastic memory on the chip.", min=2, max=8)]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting other than the preset's, such as depth=2."),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
 
 
@@ -47,6 +51,7 @@ def train_babi(
     data: DataFolder = None,
     preset: Annotated[str, typer.Option(help="Settings to start from; a wrong name lists them.")] = "default",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training stories.")] = None,
+    changes: Changes = None,
     seed: Annotated[int, typer.Option(help="Of weights, batches and generated stories.")] = 0,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where torch computes.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -65,7 +70,7 @@ def train_babi(
         raise SettingsError(
             "--device cuda, but torch sees no CUDA device; use --device cpu (spmn doctor tells more)"
         )
-    source, chosen = training.babi(parse_tasks(tasks), data, preset, epochs, seed)
+    source, chosen = training.babi(parse_tasks(tasks), data, preset, epochs, seed, changes or ())
     folder = out or Path("runs") / f"babi-{tasks.replace(',', '_')}-{preset}-seed{seed}"
     with parallel.joined(device) as group:
         console.quiet = not group.leads
@@ -111,6 +116,7 @@ def sweep_babi(
     data: DataFolder = None,
     preset: Annotated[str, typer.Option(help="Settings to start from; a wrong name lists them.")] = "default",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training stories.", min=1)] = None,
+    changes: Changes = None,
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; without it, as fit the cores.")] = None,
     threads_per_job: Annotated[int, typer.Option(help="CPU threads of each run.", min=1)] = 1,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where torch computes.")] = "cpu",
@@ -126,7 +132,15 @@ def sweep_babi(
     folder = out.absolute()
     planned = [
         sweep.Job(
-            task, seed, folder / f"task{task}-seed{seed}", preset, epochs, data, device, threads_per_job
+            task,
+            seed,
+            folder / f"task{task}-seed{seed}",
+            preset,
+            epochs,
+            data,
+            device,
+            threads_per_job,
+            tuple(changes or ()),
         )
         for task in parse_tasks(tasks)
         for seed in sweep.parse_seeds(seeds)

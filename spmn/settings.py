@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spmn.errors import SettingsError
@@ -116,6 +117,33 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise SettingsError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def changed(preset: Preset, changes: Sequence[str]) -> Preset:
+    """The preset with some settings replaced, each given as "name=value", such as "depth=2".
+
+    Raises SettingsError for a name that is no setting, and a value of the wrong kind or out of range.
+    """
+    for change in changes:
+        wanted, equals, text = change.partition("=")
+        for part in ("network", "training"):
+            settings = getattr(preset, part)
+            kinds = {name: type(value) for name, value in to_dict(settings).items()}
+            if equals and wanted in kinds:
+                try:
+                    value = kinds[wanted](text)
+                except ValueError:
+                    must_be = _KINDS[kinds[wanted]]
+                    raise SettingsError(f"{wanted} is {text!r}; it must be {must_be}") from None
+                preset = replace(preset, **{part: replace(settings, **{wanted: value})})
+                break
+        else:
+            known = ", ".join((*to_dict(preset.network), *to_dict(preset.training)))
+            raise SettingsError(f"{change!r} changes no setting; write NAME=VALUE, NAME one of {known}")
+    return preset
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "a word"}
 
 
 def to_dict(settings: Network | Training) -> dict[str, Any]:

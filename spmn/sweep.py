@@ -28,6 +28,7 @@ from hardware.atomic import atomic
 from spmn.errors import CheckpointError, SettingsError, Stopped
 from spmn.parallel import interruptible
 from spmn.runs import open_run
+from spmn.settings import changed
 from spmn.settings import preset as preset_named
 from spmn.training import babi
 
@@ -53,6 +54,7 @@ class Job:
     data: Path | None = None
     device: str = "cpu"
     threads: int = 1
+    changes: tuple[str, ...] = ()  # settings other than the preset's, "name=value"
     state: str = WAITING
     reason: str = ""  # why it failed
     metrics: list[dict[str, Any]] = field(default_factory=list)  # its finished epochs, when last looked at
@@ -75,12 +77,14 @@ class Job:
             "--threads": self.threads,
             "--out": self.folder,
         }
-        return [word for name, value in given.items() if value is not None for word in (name, str(value))]
+        pairs = [(name, value) for name, value in given.items() if value is not None]
+        pairs += [("--set", change) for change in self.changes]
+        return [word for name, value in pairs for word in (name, str(value))]
 
     @property
     def length(self) -> int:
         """Its epochs."""
-        return self.epochs or preset_named(self.preset).training.epochs
+        return self.epochs or changed(preset_named(self.preset), self.changes).training.epochs
 
     @property
     def finished(self) -> bool:
@@ -99,7 +103,7 @@ class Job:
 
     def look(self) -> None:
         """Read the finished epochs, none where the folder does not hold this very training."""
-        source, preset = babi((self.task,), self.data, self.preset, self.epochs, self.seed)
+        source, preset = babi((self.task,), self.data, self.preset, self.epochs, self.seed, self.changes)
         try:
             run = open_run(self.folder)
             same = (run.network, run.training, run.source) == (preset.network, preset.training, source)
@@ -333,6 +337,7 @@ def write(jobs: Sequence[Job], file: Path) -> None:
                 "task": job.task,
                 "seed": job.seed,
                 "preset": job.preset,
+                "changes": list(job.changes),
                 "data": None if job.data is None else str(job.data),
                 "folder": job.folder.name,
                 "state": job.state,

@@ -26,7 +26,7 @@ from spmn.events import PRACTICE, QUESTION, Events, Stream, Vocabulary, batches,
 from spmn.network import DIGIT, SPMN, Clues
 from spmn.parallel import ALONE, Group, interruptible
 from spmn.runs import Position, Run, open_run, resume, save_checkpoint, save_tensors
-from spmn.settings import Preset, Training
+from spmn.settings import Preset, Training, changed
 from spmn.settings import preset as preset_named
 
 CHECKPOINT_SECONDS = 30.0
@@ -36,13 +36,18 @@ Report = Callable[[str, dict[str, Any]], None]
 
 
 def babi(
-    tasks: tuple[int, ...], data: Path | None, preset: str, epochs: int | None, seed: int
+    tasks: tuple[int, ...],
+    data: Path | None,
+    preset: str,
+    epochs: int | None,
+    seed: int,
+    changes: Sequence[str] = (),
 ) -> tuple[Source, Preset]:
     """The stories and settings of `spmn train babi` with these options.
 
-    Raises SettingsError where a preset or number of epochs does not exist.
+    Raises SettingsError where a preset, a setting or a number of epochs does not exist.
     """
-    chosen = preset_named(preset)
+    chosen = changed(preset_named(preset), changes)
     training = replace(
         chosen.training, seed=seed, epochs=chosen.training.epochs if epochs is None else epochs
     )

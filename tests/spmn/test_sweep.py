@@ -106,6 +106,15 @@ def working(job: Job) -> bool:
     return job.log.exists() and "working" in job.log.read_text()
 
 
+def test_a_job_passes_on_its_changes(tmp_path: Path) -> None:
+    job = Job(1, 0, tmp_path / "a", changes=("depth=2", "epochs=7"))
+    assert [b for a, b in zip(job.options, job.options[1:], strict=False) if a == "--set"] == [
+        "depth=2",
+        "epochs=7",
+    ]
+    assert job.length == 7
+
+
 def test_a_failing_job_does_not_stop_the_others_and_is_tried_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
