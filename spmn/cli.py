@@ -414,7 +414,8 @@ def _fail(message: str, code: int) -> None:
 
 
 def _origin(source: Any) -> str:
-    return f"data {source.folder}" if source.folder else f"{source.questions} generated questions per task"
+    origin = f"data {source.folder}" if source.folder else f"{source.questions} generated questions per task"
+    return origin + (f" and {source.extra} more, generated" if source.extra and source.folder else "")
 
 
 def _progress() -> Progress:

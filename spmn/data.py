@@ -12,6 +12,8 @@ from spmn.errors import DataError
 
 TEST_SEED = 1_000_003
 """Added to the seed of the training stories: no training run uses it."""
+EXTRA_SEED = 2_000_003
+"""Added to the seed for stories that top up the training stories."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Source:
     questions: int = 10_000  # generated per task
     seed: int = 0  # of the generator and of the cut into training and validation data
     validation: float = 0.1  # share of the distinct stories
+    extra: int = 0  # questions per task in generated stories that are added to the training stories
 
     def split(self) -> tuple[list[Story], list[Story]]:
         """(training, validation) stories; no distinct story is on both sides.
@@ -35,15 +38,21 @@ class Source:
                 f"{len(training)} training and {len(validation)} validation stories are left of tasks "
                 f"{list(self.tasks)}; both are needed: use more stories or another validation share"
             )
-        return training, validation
+        held = {story.key for story in validation}
+        return training + without(self._extra(), held), validation
 
     def test(self, questions: int = 1000, folder: str | None = None) -> list[Story]:
         """Test stories: the official `*_test.txt` files of `folder`, whole and unfiltered; without a folder,
         generated stories of another seed, each different from every training and validation story."""
         if folder is not None:
             return load(folder, self.tasks, "test")
-        seen = {story.key for story in self._train()}
+        seen = {story.key for story in (*self._train(), *self._extra())}
         return [story for task in self.tasks for story in unseen(task, questions, self.seed, seen)]
+
+    def _extra(self) -> list[Story]:
+        if not self.extra:
+            return []
+        return [story for task in self.tasks for story in generate(task, self.extra, self.seed + EXTRA_SEED)]
 
     def _train(self) -> list[Story]:
         if self.folder is not None:

@@ -69,6 +69,7 @@ class Training:
     clue_loss: float = 0.1  # weight of a practice question beside an ordinary one
     validation: float = 0.1  # share of the distinct stories set aside
     stories: int = 10_000  # questions generated per task when no data folder is given
+    extra: int = 0  # questions per task in generated stories that are added to the training stories
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,6 +83,7 @@ class Training:
         _require(0 <= self.practice <= 1, "practice", self.practice, "from 0 to 1")
         _require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
         _require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
+        _require(self.extra >= 0, "extra", self.extra, "0 or more")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
         _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
 

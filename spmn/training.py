@@ -52,7 +52,7 @@ def babi(
         chosen.training, seed=seed, epochs=chosen.training.epochs if epochs is None else epochs
     )
     folder = None if data is None else str(data.absolute())
-    source = Source(tasks, folder, training.stories, seed, training.validation)
+    source = Source(tasks, folder, training.stories, seed, training.validation, training.extra)
     return source, replace(chosen, training=training)
 
 
