@@ -48,7 +48,7 @@ class Activity(NamedTuple):
     sentence: Tensor  # which sentence each event is, [B, N]
     asked: Tensor  # [B, N], questions of all kinds
     levels: tuple[LevelSpikes, ...]
-    read: tuple[Tensor, ...]  # recall spikes of each level at the questions alone, [R, T, H V]
+    read: Tensor  # at the questions alone: spikes of the encoder and recall of all levels, [R, T, sum]
     memory: Tensor  # M, [depth, B, H, K, V]
 
     @property
@@ -56,12 +56,17 @@ class Activity(NamedTuple):
         """z, [T, B, N, encoder]."""
         return self.stimulus[:, self.sentence]
 
-    def recalled(self, rows: Tensor) -> list[Tensor]:
-        """Recall spikes of each level [rows, T, H V] at the events where rows [B, N] is True, row-major."""
+    def seen(self, rows: Tensor) -> Tensor:
+        """Spikes of the encoder and recall of all levels [rows, T, sum] at the events where rows [B, N] is
+        True.
+
+        In row-major order. At questions they were picked out in the run; elsewhere they are looked up.
+        """
         chosen = rows[self.asked]
         if int(chosen.sum()) == int(rows.sum()):
-            return [spikes[chosen] for spikes in self.read]
-        return [level.recall.permute(1, 2, 0, 3)[rows] for level in self.levels]
+            return self.read[chosen]
+        parts = (self.encoder, *(level.recall for level in self.levels))
+        return torch.cat([spikes.permute(1, 2, 0, 3)[rows] for spikes in parts], -1)
 
 
 class Clues(NamedTuple):
@@ -183,19 +188,24 @@ class Level(nn.Module):
         return LevelSpikes(k, q, a, u, r, y), memory
 
 
-class Clue(nn.Module):
-    """Reads one level's recall: which word, from when, and how sure (SPMN's content and time clue)."""
+class ClueHeads(nn.Module):
+    """Reads each level's recall: which word, from when, and how sure (SPMN's content and time clue).
 
-    def __init__(self, inputs: int, words: int) -> None:
+    out_d = W_d mean(y_d) + b_d for every level d: logits of the words, of two clock digits, and of confidence.
+    """
+
+    def __init__(self, depth: int, inputs: int, words: int) -> None:
         super().__init__()
-        self.content = nn.Linear(inputs, words)
-        self.digits = nn.Linear(inputs, 2 * DIGIT)
-        self.confidence = nn.Linear(inputs, 1)
+        self.parts = [words, 2 * DIGIT, 1]
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(depth, inputs, sum(self.parts)).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(depth, 1, sum(self.parts)).uniform_(-bound, bound))
 
-    def forward(self, recalled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """recalled: mean recall spikes [rows, H V]."""
-        digits = self.digits(recalled).view(-1, 2, DIGIT)
-        return self.content(recalled), digits, self.confidence(recalled)[:, 0]
+    def forward(self, recalled: Tensor) -> Clues:
+        """recalled: mean recall spikes [rows, depth, H V]."""
+        out = torch.baddbmm(self.bias, recalled.transpose(0, 1), self.weight).transpose(0, 1)
+        content, digits, confidence = out.split_with_sizes(self.parts, -1)
+        return Clues(content, digits.view(*digits.shape[:-1], 2, DIGIT), confidence[..., 0])
 
 
 class SPMN(nn.Module):
@@ -213,7 +223,7 @@ class SPMN(nn.Module):
         ones = torch.ones(settings.decoder)
         self.decoder = Projection(inputs[-1], 2 * ones, torch.zeros(settings.decoder))
         self.readout = nn.Linear(settings.decoder, len(vocabulary.answers))
-        self.clue = nn.ModuleList(Clue(settings.recall, len(vocabulary.words)) for _ in range(settings.depth))
+        self.clue = ClueHeads(settings.depth, settings.recall, len(vocabulary.words))
 
     @property
     def levels(self) -> list[Level]:
@@ -236,28 +246,40 @@ class SPMN(nn.Module):
         words, asks, sentence = distinct(events)
         current = self.encoder(words, asks)
         z = lif(current.expand(s.steps, *current.shape), s.dv, s.slope)
-        heard = z.transpose(0, 1).contiguous()
+        heard = self.thinned(z.transpose(0, 1).contiguous())
+        kept = 1 - s.spike_dropout if self.training else 1.0
         clock = clock_lines(events.clock).to(current.dtype)
         writes, asked = events.kind == STATEMENT, events.kind >= QUESTION
         levels: list[LevelSpikes] = []
         reads, memories = [], []
         for level, m in zip(self.levels, memory, strict=True):
-            from_words, from_recall = level.drive.folded().tensor_split((s.encoder,), 1)
+            folded = level.drive.folded() if kept == 1 else level.drive.folded() / kept
+            from_words, from_recall = folded.tensor_split((s.encoder,), 1)
             driven = nn.functional.linear(heard, from_words, level.drive.bias)
             below = None
             if levels:
                 recalled = torch.cat([below.recall.permute(1, 2, 0, 3).flatten(0, 1) for below in levels], -1)
-                below = event_driven(recalled, from_recall)
+                below = event_driven(self.thinned(recalled), from_recall)
             spikes, read, after = level(driven, sentence, below, clock, writes, asked, m, record)
             levels.append(spikes)
             reads.append(read)
             memories.append(after)
-        return Activity(z, sentence, asked, tuple(levels), tuple(reads), torch.stack(memories))
+        heard_then = z.transpose(0, 1).index_select(0, sentence[asked])
+        read = torch.cat([heard_then, *reads], -1)
+        return Activity(z, sentence, asked, tuple(levels), read, torch.stack(memories))
+
+    def thinned(self, spikes: Tensor) -> Tensor:
+        """Spikes [rows, T, n] without those of some neurons, drawn for each row for all of its window."""
+        if not self.training or not self.settings.spike_dropout:
+            return spikes
+        kept = (
+            torch.rand(len(spikes), 1, spikes.shape[-1], device=spikes.device) >= self.settings.spike_dropout
+        )
+        return spikes * kept
 
     def decode(self, activity: Activity, rows: Tensor) -> Tensor:
         """Decoder spikes [T, rows, decoder] at the events where rows [B, N] is True, in row-major order."""
-        heard = activity.stimulus.index_select(1, activity.sentence[rows]).transpose(0, 1)
-        currents = self.decoder(torch.cat([heard, *activity.recalled(rows)], -1))
+        currents = self.decoder(activity.seen(rows))
         return lif(currents.transpose(0, 1), self.settings.dv, self.settings.slope)
 
     def answer(self, activity: Activity, rows: Tensor) -> Tensor:
@@ -267,9 +289,9 @@ class SPMN(nn.Module):
 
     def clues(self, activity: Activity, rows: Tensor) -> Clues:
         """What each level recalls at the events where rows [B, N] is True."""
-        recalled = activity.recalled(rows)
-        found = [clue(spikes.mean(1)) for clue, spikes in zip(self.clue, recalled, strict=True)]
-        return Clues(*(torch.stack(part, 1) for part in zip(*found, strict=True)))
+        recalled = activity.seen(rows)[..., self.settings.encoder :].mean(1)
+        clues: Clues = self.clue(recalled.view(len(recalled), self.settings.depth, self.settings.recall))
+        return clues
 
 
 def distinct(events: Events) -> tuple[Tensor, Tensor, Tensor]:

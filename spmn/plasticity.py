@@ -282,7 +282,9 @@ class Rates(nn.Module):
 
     def strengths(self, found: ByEvent) -> Tensor:
         """coefficient * rate of every product: [P]."""
-        rates = torch.cat((torch.sigmoid(self.logits), self.logits.new_ones(1)))
+        rates = torch.sigmoid(self.logits)
+        if None in found.rates:
+            rates = torch.cat((rates, rates.new_ones(1)))
         index = [len(self.names) if name is None else self.names.index(name) for name in found.rates]
         return rates[index] * rates.new_tensor(found.coefficients)
 

@@ -32,6 +32,7 @@ class Network:
     dv: float = 0.1  # membrane leak per step: v <- (1 - dv) v
     slope: float = 2.0  # steepness of the surrogate gradient 1 / (1 + slope |v - 1|)^2
     dropout: float = 0.1  # on the decoder's mean spikes, in training only
+    spike_dropout: float = 0.0  # of encoder and recall neurons on their way to the levels, in training only
     rule: str = "two-factor"  # plasticity of M: a name in spmn.plasticity.RULES
 
     def __post_init__(self) -> None:
@@ -39,7 +40,8 @@ class Network:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(0 <= self.dv <= 1, "dv", self.dv, "from 0 to 1")
         _require(self.slope > 0, "slope", self.slope, "above 0")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "from 0 to below 1")
+        for name in ("dropout", "spike_dropout"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
 
     @property
     def width(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ from hardware.atomic import atomic
 from spmn import kernels
 from spmn.data import Source
 from spmn.datasets.babi import Story, parse_tasks
-from spmn.settings import PRECISIONS, PRESETS
+from spmn.settings import PRESETS
 
 PARTS = "step,layers,chip,epoch,gpu"
 COLUMNS = "what", "ms", "over ours", "events per s"
@@ -46,7 +47,7 @@ def bench(
     console = Console(width=160)
     asked = parts.split(",")
     rows: list[dict[str, Any]] = []
-    profile: dict[str, Any] = {}
+    profile: Sequence[dict[str, Any]] = ()
     for task in parse_tasks(tasks) if "step" in asked else ():
         rows += training_step(task, _stories(task, data), count, rounds)
     if "layers" in asked:
@@ -54,18 +55,17 @@ def bench(
     if "chip" in asked:
         rows += chip(rounds)
     if "epoch" in asked and data is not None:
-        for precision in PRECISIONS:
-            found, profile[precision] = joint_epoch(data, precision)
-            rows += found
+        found, profile = joint_epoch(data)
+        rows += found
     if "gpu" in asked and torch.cuda.is_available():
         rows += gpu(_stories(1, data), count, rounds)
     table = Table(*COLUMNS, title=f"{torch.get_num_threads()} threads, median of {rounds} rounds")
     for row in rows:
         table.add_row(*("" if row.get(name) is None else f"{row[name]}" for name in COLUMNS))
     console.print(table)
-    for precision, shares in profile.items():
-        listed = ", ".join(f"{entry['operator']} {entry['share']:.1%}" for entry in shares)
-        console.print(f"profile of the epoch's steps, {precision}: {listed}", highlight=False)
+    if profile:
+        listed = ", ".join(f"{entry['operator']} {entry['share']:.1%}" for entry in profile)
+        console.print(f"profile of the epoch's steps: {listed}", highlight=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     facts = {
         "machine": platform.machine(),

@@ -28,7 +28,7 @@ def tasks_in(folder: Path) -> tuple[int, ...]:
     return tuple(task for task, name in TASKS.items() if (folder / f"qa{task}_{name}_train.txt").exists())
 
 
-def joint_epoch(folder: Path, precision: str) -> tuple[list[dict[str, Any]], Sequence[dict[str, Any]]]:
+def joint_epoch(folder: Path) -> tuple[list[dict[str, Any]], Sequence[dict[str, Any]]]:
     """Rows (seconds of the epoch's parts), and the profile of its steps: operators by their own time."""
     tasks = tasks_in(folder)
     preset = PRESETS["default"]
@@ -36,7 +36,7 @@ def joint_epoch(folder: Path, precision: str) -> tuple[list[dict[str, Any]], Seq
     vocabulary = Vocabulary.of(stories)
     streams = [stream(story, vocabulary) for story in stories]
     torch.manual_seed(0)
-    objective = Objective(SPMN(preset.network, vocabulary), preset.training.clue_loss, precision)
+    objective = Objective(SPMN(preset.network, vocabulary), preset.training.clue_loss)
     optimiser = torch.optim.AdamW(objective.parameters(), preset.training.learning_rate, fused=True)
     random = np.random.default_rng(0)
     began = time.perf_counter()
@@ -56,7 +56,7 @@ def joint_epoch(folder: Path, precision: str) -> tuple[list[dict[str, Any]], Seq
     shares = [
         {"operator": event.key, "share": round(event.self_cpu_time_total / whole, 3)} for event in found[:12]
     ]
-    name = f"joint epoch, {len(tasks)} tasks, {len(stories):,} stories, {precision}"
+    name = f"joint epoch, {len(tasks)} tasks, {len(stories):,} stories"
     rows = [
         {"what": name, "ms": round(1e3 * seconds), "events per s": round(events / seconds)},
         {"what": f"{name}: practice and batches", "ms": round(1e3 * prepared)},

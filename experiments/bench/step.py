@@ -25,6 +25,8 @@ from spmn.training import Objective, step
 
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 OURS = "ours"
+PACKAGES = {"snntorch cells": ("snntorch",), "norse cells": ("norse", "nir", "nirtorch")}
+"""What a row needs; without dependencies, because norse asks for torchvision and does not need it here."""
 Cells = Callable[[Tensor, float, float], Tensor]
 
 
@@ -229,7 +231,10 @@ def training_step(task: int, stories: Sequence[Story], count: int, rounds: int) 
         try:
             work.step(cells)
         except ModuleNotFoundError as missing:
-            Console(stderr=True).print(f"no row for {name}: pip install {missing.name}", highlight=False)
+            Console(stderr=True).print(
+                f"no row for {name}: {missing}; pip install --no-deps {' '.join(PACKAGES[name])}",
+                highlight=False,
+            )
         else:
             measured[name] = lambda cells=cells: work.step(cells)  # type: ignore[misc]
     times = interleaved({**measured, "watched": watched}, rounds)

@@ -4,9 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from experiments import demo, rules
+from experiments import demo, growth, rules
+from experiments.bench.__main__ import bench
+from experiments.bench.epoch import joint_epoch, tasks_in
 from spmn import settings
+from spmn.datasets.babi import TASKS, write
+from spmn.datasets.generator import generate
 
 
 @pytest.fixture
@@ -32,3 +37,42 @@ def test_rules(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "rules.json").read_text())
     assert [row["rule"] for row in rows] == ["two-factor", "error-driven", "pair-stdp"]
     assert all(0 <= row["error"] <= 1 for row in rows)
+
+
+@pytest.mark.usefixtures("little")
+def test_bench(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    bench(
+        tasks="1",
+        data=None,
+        parts="step,layers",
+        count=1,
+        rounds=1,
+        threads=threads,
+        out=tmp_path / "bench.json",
+    )
+    record = json.loads((tmp_path / "bench.json").read_text())
+    rows = {row["what"]: row for row in record["rows"]}
+    assert rows["task 1: ours"]["over ours"] == 1
+    assert rows["task 1: its matrix products that are left"]["ms"] < rows["task 1: plain torch"]["ms"]
+    assert rows["task 1: plain torch"]["events per s"] > 0
+    assert {"task 1: snntorch cells", "task 1: neurons and plasticity in ours"} <= set(rows)
+    assert record["facts"]["threads"] == threads
+
+
+def test_joint_epoch(tmp_path: Path) -> None:
+    for task in (1, 15):
+        write(tmp_path / f"qa{task}_{TASKS[task]}_train.txt", generate(task, 60, 0))
+    assert tasks_in(tmp_path) == (1, 15)
+    (epoch, prepared), profile = joint_epoch(tmp_path)
+    assert epoch["ms"] > prepared["ms"]
+    assert epoch["what"].startswith("joint epoch, 2 tasks")
+    assert any(entry["operator"] == "spmn::level_backward" for entry in profile)
+
+
+def test_growth() -> None:
+    point = growth.measure(growth.Case(events=40, batch=2, keys=8, depth=2))
+    assert point["seconds"] > 0
+    assert point["mebibytes"] >= 0
+    rows = [{"value": n, "seconds": n**1.5, "mebibytes": 1.0} for n in (10, 20, 40, 80)]
+    assert growth.exponent(rows) == pytest.approx(1.5)
