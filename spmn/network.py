@@ -191,7 +191,7 @@ class Level(nn.Module):
 class ClueHeads(nn.Module):
     """Reads each level's recall: which word, from when, and how sure (SPMN's content and time clue).
 
-    out_d = W_d mean(y_d) + b_d for every level d: logits of the words, of two clock digits, and of confidence.
+    out_d = W_d mean(y_d) + b_d for every level d: logits of words, of two clock digits, and of confidence.
     """
 
     def __init__(self, depth: int, inputs: int, words: int) -> None:

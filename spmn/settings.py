@@ -110,7 +110,7 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "default": Preset(),
     # who holds what first, by strong practice; then, from there, what follows from it
-    "chained": Preset(training=Training(epochs=66, cycles=3, practice=0.4)),
+    "chained": Preset(Network(dropout=0.3), Training(epochs=66, cycles=3, practice=0.4, weight_decay=0.01)),
     "error-driven": Preset(network=Network(rule="error-driven")),
     "pair-stdp": Preset(network=Network(rule="pair-stdp")),
 }

@@ -1,14 +1,18 @@
 """The network: state in and out, causality, padding, what reaches what."""
 
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 
 from spmn.datasets.babi import Story
 from spmn.errors import SettingsError
-from spmn.events import QUESTION, collate, stream
-from spmn.network import SPMN, clock_lines, distinct
+from spmn.events import PRACTICE, QUESTION, Events, collate, stream
+from spmn.network import SPMN, Level, clock_lines, distinct
 from spmn.neurons import lif
 from spmn.settings import PRESETS, Network, preset
 
@@ -80,22 +84,76 @@ def test_settings_are_checked() -> None:
     assert set(PRESETS) >= {"default", "chained", "pair-stdp", "error-driven"}
 
 
-def test_shared_sentences_change_nothing(network: SPMN, stories: list[Story]) -> None:
+def test_shared_sentences_change_nothing(
+    network: SPMN, stories: list[Story], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Currents computed once per distinct sentence are those that each event would drive by itself."""
     events = collate([stream(story, network.vocabulary) for story in stories[:5]])
-    words, asks, sentence = distinct(events)
-    assert len(words) < events.kind.numel()
-    assert (words[sentence] == events.words.flatten(0, 1)).all()
-    assert (asks[sentence] == (events.kind.flatten() == QUESTION)).all()
+    shared: list[Tensor] = []
+    run = Level.forward
+
+    def forward(level: Level, words: Tensor, sentence: Tensor, below: Tensor | None, *others: Tensor):
+        driven = words[sentence.flatten()]
+        assert len(words) < len(driven)
+        shared.append(driven if below is None else driven + below)
+        return run(level, words, sentence, below, *others)
+
+    monkeypatch.setattr(Level, "forward", forward)
     with torch.no_grad():
         activity = network(events)
-        steps, shape = network.settings.steps, events.kind.shape
         alone = network.encoder(events.words.flatten(0, 1), events.kind.flatten() == QUESTION)
+        steps, shape = network.settings.steps, events.kind.shape
         z = lif(alone.expand(steps, *alone.shape), network.settings.dv, network.settings.slope)
         torch.testing.assert_close(activity.encoder, z.view(steps, *shape, -1))
-        shared = network.heard(z.view(steps, -1, network.settings.encoder))
-        for d, (level, (driven, weights)) in enumerate(zip(network.levels, shared, strict=True)):
-            below = [activity.levels[j].recall.flatten(1, 2) for j in range(d)]
-            for recall, weight in zip(below, weights, strict=True):
-                driven = driven + recall @ weight.T
-            torch.testing.assert_close(driven, level.drive(torch.cat([z, *below], -1)), rtol=1e-4, atol=1e-5)
+        for d, level in enumerate(network.levels):
+            seen = torch.cat([z, *(below.recall.flatten(1, 2) for below in activity.levels[:d])], -1)
+            torch.testing.assert_close(shared[d].transpose(0, 1), level.drive(seen), rtol=1e-4, atol=1e-5)
+    assert len(shared) == network.settings.depth
+
+
+def said(words: Tensor, kind: Tensor) -> Events:
+    """Events of which only the words and kinds matter."""
+    return Events(words, kind, *(torch.zeros_like(kind) for _ in range(3)), task=torch.zeros(len(kind)))
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    shape=st.tuples(*(st.integers(1, n) for n in (4, 9, 5))),
+    vocabulary=st.sampled_from([1, 2, 40, 2**62]),
+    seed=st.integers(0, 999),
+)
+def test_distinct_sentences(shape: tuple[int, int, int], vocabulary: int, seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    words = torch.randint(0, vocabulary, shape, generator=random)
+    kind = torch.randint(-1, PRACTICE + 1, shape[:2], generator=random)
+    found, asks, sentence = distinct(said(words, kind))
+    assert torch.equal(found[sentence], words)
+    assert torch.equal(asks[sentence], kind >= QUESTION)
+    rows = torch.cat((words, (kind >= QUESTION).long()[..., None]), -1).flatten(0, 1)
+    assert len(found) == len(asks) == len({tuple(row) for row in rows.tolist()})
+
+
+def test_sentences_with_the_same_key_are_told_apart() -> None:
+    """Words p, 0 and 0, 1 weigh p p + 0 p^2 and 0 p + 1 p^2."""
+    words = torch.tensor(
+        [[[0x1E3779B97F4A7C15, 0], [0, 1], [0, 1]], [[3, 2], [0x1E3779B97F4A7C15, 0], [0, 1]]]
+    )
+    kind = torch.zeros(2, 3, dtype=torch.long)
+    with mock.patch.object(torch, "unique", wraps=torch.unique) as unique:
+        found, asks, sentence = distinct(said(words, kind))
+    assert unique.call_count == 2, "the keys do not collide: write new ones"
+    assert torch.equal(found[sentence], words)
+    assert not asks.any()
+    assert len(found) == 3
+
+
+def test_what_was_picked_out_at_questions_is_what_happened_there(network: SPMN, stories: list[Story]) -> None:
+    events = collate([stream(story, network.vocabulary) for story in stories[:3]])
+    activity = network(events)
+    questions = events.kind == QUESTION
+    some = questions & (events.clock % 2 == 0)
+    assert 0 < some.sum() < questions.sum() == len(activity.read)
+    for rows in (questions, some, ~questions, events.clock < 4, torch.zeros_like(questions)):
+        spikes = torch.cat((activity.encoder, *(level.recall for level in activity.levels)), -1)
+        assert torch.equal(activity.seen(rows), spikes.permute(1, 2, 0, 3)[rows])
+        assert activity.seen(rows).requires_grad

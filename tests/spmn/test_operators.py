@@ -6,6 +6,9 @@ from scans import assert_equal_to_reference, random_case, with_gradients
 from torch import Tensor
 
 from spmn import operators
+from spmn.datasets.babi import Story
+from spmn.events import collate, stream
+from spmn.network import SPMN
 from spmn.neurons import lif
 from spmn.plasticity import ERROR_DRIVEN, PAIR_STDP, RULES, TWO_FACTOR
 
@@ -24,6 +27,63 @@ def test_torch_accepts_the_scan_operator(rule) -> None:
     leaves = [x.unsqueeze(1).requires_grad_() for x in case.leaves]
     arguments = (*leaves[:3], case.affine, case.writes[:, None], leaves[3], *case.bounds, list(case.predict))
     torch.library.opcheck(torch.ops.spmn.memory_scan, arguments)
+
+
+def test_torch_accepts_the_operators_of_projections() -> None:
+    torch.manual_seed(0)
+    weight, gain = torch.randn(5, 4, requires_grad=True), torch.randn(5, requires_grad=True)
+    spikes = (torch.rand(2, 3, 4) < 0.5).float().requires_grad_()
+    torch.library.opcheck(torch.ops.spmn.standardise, (weight, gain))
+    torch.library.opcheck(torch.ops.spmn.standardise, (torch.randn(4, 5).T, torch.randn(10)[::2]))
+    grad = torch.randn(5, 4)
+    torch.library.opcheck(torch.ops.spmn.standardise_backward, (grad, weight.detach(), gain.detach()))
+    torch.library.opcheck(torch.ops.spmn.project, (spikes, weight))
+    torch.library.opcheck(torch.ops.spmn.project, (spikes[:, :0], weight))
+    arguments = torch.randn(2, 3, 5), spikes.detach(), weight.detach()
+    for half in (False, True):
+        torch.library.opcheck(torch.ops.spmn.project_backward, (*arguments, half))
+
+
+@pytest.mark.parametrize("events", [0, 33])
+@pytest.mark.parametrize(("joined", "record"), [(True, True), (False, False)])
+def test_torch_accepts_the_level_operator(events: int, joined: bool, record: bool) -> None:
+    torch.manual_seed(0)
+    stories, heads, steps, keys, values, sentences = 2, 2, 2, 3, 4, 5
+    neurons = heads * (2 * keys + values + 2)
+    words, clock, memory, gain, bias, strength = (
+        torch.rand(shape, requires_grad=True)
+        for shape in (
+            (sentences, steps, neurons), (stories, events, values), (stories, heads, keys, values), (),
+            (heads, values), (2,),
+        )
+    )  # fmt: skip
+    below = torch.randn(stories * events, steps, neurons, requires_grad=True) if joined else None
+    sentence = torch.randint(0, sentences, (stories * events,))
+    writes, reads = torch.rand(stories, events) < 0.7, torch.rand(stories * events) < 0.3
+    places, count = torch.where(reads, reads.cumsum(0), 0) - 1, int(reads.sum())
+    rule = [0.0, 1.0, 1.0, -1.0, 1.0, 0.0, 0.0, 1.0], [False, True], 0.0, 1.0
+    tensors = words, sentence, below, clock, writes, places, memory, strength, gain, bias
+    torch.library.opcheck(torch.ops.spmn.level, (*tensors, count, 0.1, 2.0, *rule, record))
+
+    plain = [x if x is None else x.detach() for x in tensors]
+    recall, read, after, copies, _ = torch.ops.spmn.level(*plain, count, 0.1, 2.0, *rule, record)
+    for given in ((recall, read, after), (recall, None, None), (None, read, None), (None, None, after)):
+        arguments = (*given, *plain, copies, 0.1, 2.0, *rule)
+        torch.library.opcheck(torch.ops.spmn.level_backward, arguments)
+
+
+def test_a_compiled_network_equals_an_eager_one(network: SPMN, stories: list[Story]) -> None:
+    events = collate([stream(story, network.vocabulary) for story in stories[:2]])
+    parameters = [x for module in (network.encoder, *network.levels) for x in module.parameters()]
+
+    results = []
+    for function in (network, torch.compile(network, backend="aot_eager")):
+        activity = function(events)
+        loss = sum(x.square().sum() for x in (activity.read, activity.memory))
+        spikes = (activity.read, *(x for level in activity.levels for x in level))
+        results.append([*spikes, activity.memory, *torch.autograd.grad(loss, parameters)])
+    for eager, compiled in zip(*results, strict=True):
+        torch.testing.assert_close(eager, compiled)
 
 
 @pytest.mark.parametrize("events", [0, 1, 40])
