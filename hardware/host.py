@@ -52,14 +52,20 @@ class Schedule:
 
 @dataclass(frozen=True)
 class TokenAxons:
-    """Words of an event: axon position * len(vocabulary) + word id spikes at each of `steps` of the event."""
+    """Words of an event: axon position * len(vocabulary) + word id spikes at each of `steps` of the event.
+
+    With `ends` = 2 each word drives a second axon, too: (positions + position counted back from the last
+    word) * len(vocabulary) + word id.
+    """
 
     name: str
     positions: int
     steps: tuple[int, ...]
+    ends: int = 1
 
     def __post_init__(self) -> None:
         check_int(self.name, "positions", self.positions, 1, MAX_SIZE)
+        check_int(self.name, "ends", self.ends, 1, 2)
         object.__setattr__(self, "steps", check_steps(self.name, self.steps))
 
 

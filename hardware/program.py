@@ -336,7 +336,8 @@ class Program:
         if self.schedule is None:
             raise ProgramError("the program has a host but no schedule: add the window of an event")
         axons = {axons.name: axons.size for axons in self.inputs}
-        driven = [(host.tokens.name, host.tokens.positions * len(host.vocabulary))]
+        tokens = host.tokens
+        driven = [(tokens.name, tokens.ends * tokens.positions * len(host.vocabulary))]
         if host.time is not None:
             driven.append((host.time.name, host.time.code.shape[1]))
         for name, size in driven:

@@ -155,4 +155,7 @@ def _word_axons(host: Host, event: Event) -> list[int]:
     for word in event.words:
         if not 0 <= word < len(host.vocabulary):
             raise RunError(f"the word id {word} is unknown: ids are 0..{len(host.vocabulary) - 1}")
-    return [position * len(host.vocabulary) + word for position, word in enumerate(event.words)]
+    places = list(enumerate(event.words))
+    if host.tokens.ends == 2:
+        places += enumerate(reversed(event.words), host.tokens.positions)
+    return [place * len(host.vocabulary) + word for place, word in places]

@@ -155,7 +155,7 @@ class Draft:
         )
         host = Host(
             vocabulary=vocabulary.words,
-            tokens=TokenAxons("words", vocabulary.length, spoken),
+            tokens=TokenAxons("words", vocabulary.length, spoken, ends=2),
             time=TimeAxons("clock", clock_lines(torch.arange(CLOCK)).numpy(), active),
             readouts=(readout,),
         )
@@ -174,15 +174,16 @@ class Draft:
 
 
 def encoder(draft: Draft, network: SPMN) -> None:
-    """Words, by position, and the kind of the event drive the encoder for T steps."""
+    """Words, by position from both ends, and the kind of the event drive the encoder for T steps."""
     part = network.encoder
-    pairs = torch.einsum("we,pe->pwe", part.word.weight, part.position) * network.vocabulary.length**-0.5
+    length = network.vocabulary.length
+    pairs = torch.einsum("we,pe->pwe", part.word.weight, part.position.flatten(0, 1)) * length**-0.5
     folded = part.projection.folded()
     kinds = folded @ part.kind.T + part.projection.bias[:, None]
     draft.inputs = {"words": pairs[..., 0].numel(), "statement": 1, "question": 1}
     draft.inputs |= {"clock": 2 * DIGIT, "bias": 1, "quiet": 1, "write": 1}
     parts = {"words": folded @ pairs.flatten(0, 1).T, "statement": kinds[:, :1], "question": kinds[:, 1:]}
-    vth, quantised = quantise(parts, one_of={"words": network.vocabulary.length})
+    vth, quantised = quantise(parts, one_of={"words": 2 * length})
     draft.population("encoder", len(folded), vth, chip_decay(network), first=1)
     for source, (weights, exp) in quantised.items():
         draft.connect(source, "encoder", weights, exp=exp)

@@ -93,22 +93,27 @@ class Clues(NamedTuple):
 class Encoder(nn.Module):
     """A sentence becomes a constant current into LIF neurons for the T steps of its window.
 
-        x = sum_p word[w_p] * position[p] / sqrt(length) + kind;   z = LIF(W x + b)
+        x = sum_p word[w_p] * (first[p] + last[n - 1 - p]) / sqrt(length) + kind;   z = LIF(W x + b)
 
-    All before the neurons is linear in (position, word) pairs, so the chip gets one input axon per pair.
+    p: position in a sentence of n words; positions count from both ends, because a phrase of several words
+    shifts all that follows it. All before the neurons is linear in (position, word) pairs, so the chip gets
+    one input axon per pair and end.
     """
 
     def __init__(self, settings: Network, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.word = nn.Embedding(len(vocabulary.words), settings.embedding, padding_idx=0)
-        self.position = nn.Parameter(1 + 0.3 * torch.randn(vocabulary.length, settings.embedding))
+        from_first, from_last = torch.randn(2, vocabulary.length, settings.embedding)
+        self.position = nn.Parameter(torch.stack((0.7 + 0.7 * from_first, 0.7 * from_last)))
         self.kind = nn.Parameter(torch.randn(2, settings.embedding))  # statement, question
         ones = torch.ones(settings.encoder)
         self.projection = Projection(settings.embedding, ones, torch.zeros(settings.encoder))
 
     def forward(self, words: Tensor, asks: Tensor) -> Tensor:
         """words: [S, length] ids; asks: [S] bool; returns constant currents [S, encoder]."""
-        x = (self.word(words) * self.position).sum(1) * words.shape[-1] ** -0.5
+        first = torch.arange(words.shape[-1], device=words.device)
+        last = ((words > 0).sum(-1, keepdim=True) - 1 - first).clamp_min(0)
+        x = (self.word(words) * (self.position[0] + self.position[1][last])).sum(1) * len(first) ** -0.5
         current: Tensor = self.projection(x + self.kind[asks.long()])
         return current
 
@@ -223,6 +228,7 @@ class SPMN(nn.Module):
         ones = torch.ones(settings.decoder)
         self.decoder = Projection(inputs[-1], 2 * ones, torch.zeros(settings.decoder))
         self.readout = nn.Linear(settings.decoder, len(vocabulary.answers))
+        self.completion = nn.Linear(settings.decoder, len(vocabulary.words))
         self.clue = ClueHeads(settings.depth, settings.recall, len(vocabulary.words))
 
     @property
@@ -284,8 +290,15 @@ class SPMN(nn.Module):
 
     def answer(self, activity: Activity, rows: Tensor) -> Tensor:
         """Answer logits [rows, answers]: a linear readout of the decoder's mean spikes."""
+        return self.readout(self._decoded(activity, rows))  # type: ignore[no-any-return]
+
+    def complete(self, activity: Activity, rows: Tensor) -> Tensor:
+        """Logits of the withheld word [rows, words] at retrieval-practice questions, read as answers are."""
+        return self.completion(self._decoded(activity, rows))  # type: ignore[no-any-return]
+
+    def _decoded(self, activity: Activity, rows: Tensor) -> Tensor:
         mean = self.decode(activity, rows).mean(0)
-        return self.readout(nn.functional.dropout(mean, self.settings.dropout, self.training))  # type: ignore[no-any-return]
+        return nn.functional.dropout(mean, self.settings.dropout, self.training)
 
     def clues(self, activity: Activity, rows: Tensor) -> Clues:
         """What each level recalls at the events where rows [B, N] is True."""

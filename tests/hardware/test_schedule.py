@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from hardware import Emulator, Event, RunError, encode, read_answers, read_story, word_ids
+from hardware import Emulator, Event, ProgramError, RunError, encode, read_answers, read_story, word_ids
 
 TELL = Event((0, 2))
 ASK = Event((1, 0), question=True)
@@ -21,6 +21,23 @@ def test_words_take_axons_by_position(hosted):
     spikes = encode(hosted, [[TELL, ASK]])
     assert spikes["words"].shape == (10, 1, 6)
     assert spiking(spikes["words"]) == {0: [0, 5], 1: [0, 5], 4: [1, 3], 5: [1, 3]}
+
+
+def test_positions_count_from_both_ends(hosted):
+    """Axons 0 to 5 count from the first word, 6 to 11 from the last."""
+    both = dataclasses.replace(
+        hosted,
+        inputs=(dataclasses.replace(hosted.inputs[0], size=12), *hosted.inputs[1:]),
+        projections=(dataclasses.replace(hosted.projections[0], weights=20 * np.eye(6, 12, dtype=int)),),
+        host=dataclasses.replace(hosted.host, tokens=dataclasses.replace(hosted.host.tokens, ends=2)),
+    )
+    spikes = spiking(encode(both, [[TELL, Event((1,))]])["words"])
+    assert spikes[0] == [0, 5, 8, 9]
+    assert spikes[4] == [1, 7]
+    with pytest.raises(ProgramError, match="'words' must have size 12, found 6"):
+        dataclasses.replace(hosted, host=both.host)
+    with pytest.raises(ProgramError, match="ends"):
+        dataclasses.replace(hosted.host.tokens, ends=3)
 
 
 def test_event_numbers_saturate_at_the_last_row(hosted):
