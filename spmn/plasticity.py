@@ -268,21 +268,25 @@ class _Fired(torch.autograd.Function):
         return back, (grads[0] * seen).sum(-1)
 
 
+SPEED = 10.0
+"""How much faster a rate learns than a weight: Adam moves all alike, and a logit has further to go."""
+
+
 class Rates(nn.Module):
-    """The trained rates of a rule, each in (0, 1): rate = sigmoid(logit)."""
+    """The trained rates of a rule, each in (0, 1): rate = sigmoid(SPEED * logit)."""
 
     def __init__(self, rule: LearningRule) -> None:
         super().__init__()
         start = torch.tensor([rule.rates[name] for name in sorted(rule.rates)])
         self.names = sorted(rule.rates)
-        self.logits = nn.Parameter(torch.logit(start, eps=1e-3))
+        self.logits = nn.Parameter(torch.logit(start, eps=1e-3) / SPEED)
 
     def forward(self) -> dict[str, Tensor]:
-        return dict(zip(self.names, torch.sigmoid(self.logits), strict=True))
+        return dict(zip(self.names, torch.sigmoid(SPEED * self.logits), strict=True))
 
     def strengths(self, found: ByEvent) -> Tensor:
         """coefficient * rate of every product: [P]."""
-        rates = torch.sigmoid(self.logits)
+        rates = torch.sigmoid(SPEED * self.logits)
         if None in found.rates:
             rates = torch.cat((rates, rates.new_ones(1)))
         index = [len(self.names) if name is None else self.names.index(name) for name in found.rates]
