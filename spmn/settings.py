@@ -1,10 +1,12 @@
-"""Settings of the network and of its training, and the named presets."""
+"""Settings of the network and of its training, and the named presets (presets.json)."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from typing import Any
 
 from spmn.errors import SettingsError
@@ -68,7 +70,11 @@ class Training:
     precision: str = "float32"  # of the dense products in training: float32, or bfloat16 for half the time
     practice: float = 0.2  # chance of a retrieval-practice question after each statement, in the first cycle
     practice_late: float = 0.1  # the same in later cycles
-    clue_loss: float = 0.1  # weight of a practice question beside an ordinary one
+    practice_loss: float = 0.0  # weight of answering practice questions beside answering ordinary ones
+    clue_loss: float = 0.1  # weight of a practice question's clues beside an ordinary question
+    rename: str = ""  # words drawn anew for each other in every training story: "mary john, kitchen garden"
+    rename_from: float = 0.0  # share of the epochs before the first in which stories are renamed
+    warm_start: str = ""  # a run, or a network like babi/2, whose weights training starts from
     validation: float = 0.1  # share of the distinct stories set aside
     stories: int = 10_000  # questions generated per task when no data folder is given
     extra: int = 0  # questions per task in generated stories that are added to the training stories
@@ -84,6 +90,7 @@ class Training:
         _require(self.events_per_batch >= 1, "events_per_batch", self.events_per_batch, "at least 1")
         _require(0 <= self.practice <= 1, "practice", self.practice, "from 0 to 1")
         _require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
+        _require(0 <= self.rename_from <= 1, "rename_from", self.rename_from, "from 0 to 1")
         _require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
         _require(self.extra >= 0, "extra", self.extra, "0 or more")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
@@ -107,20 +114,22 @@ class Preset:
     training: Training = Training()
 
 
-PRESETS: dict[str, Preset] = {
-    "default": Preset(),
-    # who holds what first, by strong practice; then, from there, what follows from it
-    "chained": Preset(Network(dropout=0.3), Training(epochs=66, cycles=3, practice=0.4, weight_decay=0.01)),
-    "error-driven": Preset(network=Network(rule="error-driven")),
-    "pair-stdp": Preset(network=Network(rule="pair-stdp")),
-}
+def preset(name: str, tasks: Sequence[int] = ()) -> Preset:
+    """The preset of this name, for these tasks: some hold a recipe for each task alone.
 
-
-def preset(name: str) -> Preset:
-    """The preset of this name; raises SettingsError naming those that exist."""
-    if name not in PRESETS:
-        raise SettingsError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    Raises SettingsError naming the presets that exist, or the tasks that one has recipes for.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    if name not in RECIPES:
+        raise SettingsError(f"there is no preset {name!r}; choose one of {', '.join((*PRESETS, *RECIPES))}")
+    if len(tasks) != 1 or tasks[0] not in RECIPES[name]:
+        known = ", ".join(map(str, RECIPES[name]))
+        raise SettingsError(
+            f"preset {name!r} trains one task at a time, of {known}, not {list(tasks)}; "
+            "`spmn sweep babi` trains one network for each of several"
+        )
+    return RECIPES[name][tasks[0]]
 
 
 def changed(preset: Preset, changes: Sequence[str]) -> Preset:
@@ -153,3 +162,25 @@ _KINDS = {int: "a whole number", float: "a number", str: "a word"}
 def to_dict(settings: Network | Training) -> dict[str, Any]:
     """Plain values for JSON; `Network(**to_dict(n)) == n`."""
     return dataclasses.asdict(settings)
+
+
+def _from_dict(settings: Mapping[str, Any]) -> Preset:
+    """The default preset with some settings replaced."""
+    return changed(Preset(), [f"{name}={value}" for name, value in settings.items()])
+
+
+def _read() -> tuple[dict[str, Preset], dict[str, dict[int, Preset]]]:
+    """Presets and recipes of presets.json: settings other than the default ones, and under "tasks" those of
+    each task besides."""
+    found = json.loads(files("spmn").joinpath("presets.json").read_text(encoding="utf-8"))
+    presets, recipes = dict[str, Preset](), dict[str, dict[int, Preset]]()
+    for name, settings in found.items():
+        tasks = settings.pop("tasks", None)
+        if tasks is None:
+            presets[name] = _from_dict(settings)
+        else:
+            recipes[name] = {int(task): _from_dict({**settings, **own}) for task, own in tasks.items()}
+    return presets, recipes
+
+
+PRESETS, RECIPES = _read()

@@ -84,7 +84,7 @@ class Job:
     @property
     def length(self) -> int:
         """Its epochs."""
-        return self.epochs or changed(preset_named(self.preset), self.changes).training.epochs
+        return self.epochs or changed(preset_named(self.preset, (self.task,)), self.changes).training.epochs
 
     @property
     def finished(self) -> bool:

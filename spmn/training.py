@@ -25,9 +25,12 @@ from spmn.evaluation import CLUE_STORIES, answer, score_clues
 from spmn.events import PRACTICE, QUESTION, Events, Stream, Vocabulary, batches, collate, practise, stream
 from spmn.network import DIGIT, SPMN, Clues
 from spmn.parallel import ALONE, Group, interruptible
+from spmn.pretrained import located
+from spmn.renaming import Renaming
 from spmn.runs import Position, Run, open_run, resume, save_checkpoint, save_tensors
 from spmn.settings import Preset, Training, changed
 from spmn.settings import preset as preset_named
+from spmn.transfer import transfer
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -47,7 +50,7 @@ def babi(
 
     Raises SettingsError where a preset, a setting or a number of epochs does not exist.
     """
-    chosen = changed(preset_named(preset), changes)
+    chosen = changed(preset_named(preset, tasks), changes)
     training = replace(
         chosen.training, seed=seed, epochs=chosen.training.epochs if epochs is None else epochs
     )
@@ -91,8 +94,12 @@ def train(
     training, validation = run.source.split()
     streams = [stream(story, run.vocabulary) for story in training]
     checks = [stream(story, run.vocabulary) for story in validation]
+    renaming = Renaming.of(settings.rename, run.vocabulary)
 
-    network = run.build().to(group.device)
+    network = run.build()
+    if settings.warm_start:
+        transfer(open_run(located(settings.warm_start)).trained(), network)
+    network = network.to(group.device)
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
@@ -102,7 +109,9 @@ def train(
             f"the processes find different checkpoints in {str(run.folder)!r}; "
             "name a folder on a disk that all of them share"
         )
-    objective = group.averaging(Objective(network, settings.clue_loss, settings.precision))
+    objective = group.averaging(
+        Objective(network, settings.clue_loss, settings.precision, settings.practice_loss)
+    )
     metrics = run.metrics[: position.epoch]
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
@@ -111,7 +120,9 @@ def train(
         while position.epoch < settings.epochs:
             random = np.random.default_rng([settings.seed, position.epoch])
             chance = settings.practice_at(position.epoch / settings.epochs)
-            practised = [practise(s, run.vocabulary, chance, random) for s in streams]
+            renames = renaming.groups and position.epoch >= settings.rename_from * settings.epochs
+            renamed = [renaming(s, random) for s in streams] if renames else streams
+            practised = [practise(s, run.vocabulary, chance, random) for s in renamed]
             plan = batches([len(s.kind) for s in practised], settings.events_per_batch, random)
             network.train()
             while position.batch < len(plan):
@@ -154,11 +165,15 @@ class Objective(nn.Module):
 
     L = mean over questions of -log p(answer)
         + clue_weight * (practice questions / questions) * mean over practice questions of their clue loss
+        + practice_weight * mean over practice questions of -log p(withheld word)
     """
 
-    def __init__(self, network: SPMN, clue_weight: float, precision: str = "float32") -> None:
+    def __init__(
+        self, network: SPMN, clue_weight: float, precision: str = "float32", practice_weight: float = 0.0
+    ) -> None:
         super().__init__()
-        self.network, self.clue_weight, self.precision = network, clue_weight, precision
+        self.network, self.precision = network, precision
+        self.clue_weight, self.practice_weight = clue_weight, practice_weight
 
     def forward(self, batch: Events) -> tuple[Tensor, Tensor]:
         """L, and sums in the order of SUMS."""
@@ -172,9 +187,13 @@ class Objective(nn.Module):
         logits, target = self.network.answer(activity, asked), batch.target[asked]
         loss = nn.functional.cross_entropy(logits, target)
         total = loss
-        if practised.any() and self.clue_weight:
-            weight = self.clue_weight * float(practised.sum() / asked.sum())
-            total = loss + weight * clue_loss(self.network.clues(activity, practised), batch, practised)
+        ratio = float(practised.sum() / asked.sum())
+        if ratio and self.clue_weight:
+            clues = clue_loss(self.network.clues(activity, practised), batch, practised)
+            total = total + self.clue_weight * ratio * clues
+        if ratio and self.practice_weight:
+            words = self.network.complete(activity, practised)
+            total = total + self.practice_weight * nn.functional.cross_entropy(words, batch.target[practised])
         right = (logits.argmax(-1) == target).sum()
         rates = activity.stimulus.detach().mean((0, 2))[activity.sentence[batch.kind >= 0]]
         questions, events = loss.new_tensor(len(target)), loss.new_tensor(len(rates))

@@ -1,0 +1,63 @@
+"""Warm starts: what one trained network knows, put into another with another vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spmn.errors import SettingsError
+from spmn.network import SPMN
+
+
+def transfer(source: SPMN, target: SPMN) -> None:
+    """Copy the weights of `source` into `target`, in place.
+
+    What belongs to a word or an answer goes to the same word or answer; those that `source` never met, and
+    positions beyond its longest sentence, keep the weights that `target` was drawn with.
+
+    Raises SettingsError where the networks differ in size.
+    """
+    theirs, ours = source.vocabulary, target.vocabulary
+    words = _common(theirs.words, ours.words)
+    answers = _common(theirs.answers, ours.answers)
+    positions = _common(range(theirs.length), range(ours.length))
+    others = target.clue.bias.shape[-1] - len(ours.words)  # time and confidence, behind the words
+    clues = tuple(
+        torch.cat((at, torch.arange(others) + len(vocabulary.words)))
+        for at, vocabulary in zip(words, (theirs, ours), strict=True)
+    )
+    along: dict[str, tuple[int, Sequence[Tensor]]] = {
+        "encoder.word.weight": (0, words),
+        "encoder.position": (1, positions),
+        "readout.weight": (0, answers),
+        "readout.bias": (0, answers),
+        "completion.weight": (0, words),
+        "completion.bias": (0, words),
+        "clue.weight": (2, clues),
+        "clue.bias": (2, clues),
+    }
+    old, new = source.state_dict(), target.state_dict()
+    # a sentence is divided by the root of the longest one's length
+    old["encoder.position"] = old["encoder.position"] * (ours.length / theirs.length) ** 0.5
+    for name, weights in new.items():
+        known = old.get(name)
+        if known is not None and name in along:
+            dimension, (there, here) = along[name]
+            known = weights.index_copy(dimension, here, known.index_select(dimension, there))
+        if known is None or known.shape != weights.shape:
+            raise SettingsError(
+                f"a warm start needs networks of the same size: {name} is "
+                f"{'missing' if known is None else list(known.shape)} there and {list(weights.shape)} here"
+            )
+        new[name] = known
+    target.load_state_dict(new)
+
+
+def _common(theirs: Sequence[object], ours: Sequence[object]) -> tuple[Tensor, Tensor]:
+    """Where what both have stands in each of them."""
+    index = {item: i for i, item in enumerate(theirs)}
+    both = [(index[item], i) for i, item in enumerate(ours) if item in index]
+    there, here = torch.tensor(both, dtype=torch.long).reshape(-1, 2).unbind(1)
+    return there, here

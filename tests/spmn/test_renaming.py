@@ -1,0 +1,101 @@
+"""Stories told again with other names mean the same."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from spmn.datasets.babi import Line, Story
+from spmn.datasets.checker import check
+from spmn.datasets.generator import generate
+from spmn.errors import SettingsError
+from spmn.events import Stream, Vocabulary, stream
+from spmn.renaming import Renaming
+
+PEOPLE, OTHERS = "daniel john mary sandra", "bill fred julie mary"
+PLACES = "bathroom bedroom garden hallway kitchen office"
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[int, tuple[list[Story], Vocabulary]]:
+    stories = {task: generate(task, 400, 0) for task in (2, 3, 7, 8, 14, 19)}
+    return {task: (some, Vocabulary.of(some)) for task, some in stories.items()}
+
+
+def text_of(told: Stream, vocabulary: Vocabulary, like: Story) -> Story:
+    """Back to sentences, with capitals."""
+    names = {word.lower() for line in like.lines for word in line.text.split()[1:] if word[0].isupper()}
+    names |= set(PEOPLE.split()) | set(OTHERS.split())
+    lines = []
+    for line, ids, target in zip(like.lines, told.words, told.target, strict=True):
+        words = [vocabulary.words[w] for w in ids if w]
+        text = " ".join(word.capitalize() if word in names else word for word in words)
+        text = text[0].upper() + text[1:]
+        if line.is_question:
+            end = line.text[len(line.text.rstrip("? ")) :]
+            lines.append(Line(line.number, text + end, vocabulary.answers[target], line.support))
+        else:
+            lines.append(Line(line.number, text + "."))
+    return Story(like.task, tuple(lines))
+
+
+@pytest.mark.parametrize(
+    ("task", "groups"),
+    [
+        (2, f"{PEOPLE}, {PLACES}, apple football milk"),
+        (3, f"{PEOPLE}, {PLACES}, apple football milk"),
+        (7, f"{PEOPLE}, {PLACES}, apple football milk"),
+        (8, f"{PEOPLE}, {PLACES}, apple football milk"),
+        (14, f"{OTHERS}, bedroom cinema kitchen office park school"),
+        (19, PLACES),
+    ],
+)
+def test_renamed_stories_are_true(
+    told: dict[int, tuple[list[Story], Vocabulary]], task: int, groups: str
+) -> None:
+    """The checker computes every answer and support anew."""
+    stories, vocabulary = told[task]
+    renaming = Renaming.of(groups, vocabulary)
+    random = np.random.default_rng(0)
+    changed = [text_of(renaming(stream(s, vocabulary), random), vocabulary, s) for s in stories[:60]]
+    assert sum(a.key != b.key for a, b in zip(stories, changed, strict=False)) > 40
+    assert check(changed).first is None
+
+
+def test_names_are_drawn_evenly(told: dict[int, tuple[list[Story], Vocabulary]]) -> None:
+    (story, *_), vocabulary = told[2]
+    renaming = Renaming.of(PLACES, vocabulary)
+    random = np.random.default_rng(0)
+    as_told = stream(story, vocabulary)
+    places = {vocabulary.words.index(place) for place in PLACES.split()}
+    (at,) = (i for i, word in enumerate(as_told.words[0]) if int(word) in places)
+    drawn = Counter(int(renaming(as_told, random).words[0, at]) for _ in range(1200))
+    assert set(drawn) == places
+    assert min(drawn.values()) > 140  # 200 expected, standard deviation 13
+
+
+def test_an_answer_that_nobody_could_say_keeps_the_names() -> None:
+    lines = (Line(1, "Mary took the milk."), Line(2, "Mary took the apple."))
+    story = Story(8, (*lines, Line(3, "What is Mary carrying? ", "milk,apple", (1, 2))))
+    vocabulary = Vocabulary.of([story])
+    renaming = Renaming.of("milk apple", vocabulary)
+    as_told = stream(story, vocabulary)
+    for seed in range(10):
+        renamed = renaming(as_told, np.random.default_rng(seed))
+        assert (renamed.words == as_told.words).all()
+        assert (renamed.target == as_told.target).all()
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [("mary john", "'john', which no training story says"), ("mary, mary", "'mary' twice")],
+)
+def test_words_that_cannot_be_renamed_are_refused(groups: str, said: str) -> None:
+    story = Story(1, (Line(1, "Mary went to the garden."), Line(2, "Where is Mary? ", "garden", (1,))))
+    with pytest.raises(SettingsError, match=said):
+        Renaming.of(groups, Vocabulary.of([story]))
+
+
+def test_no_groups_change_nothing() -> None:
+    story = Story(1, (Line(1, "Mary went to the garden."), Line(2, "Where is Mary? ", "garden", (1,))))
+    assert Renaming.of("", Vocabulary.of([story])).groups == ()
