@@ -17,6 +17,7 @@ from rich.table import Table
 from hardware.errors import HardwareError
 from spmn import data_cli, program_cli
 from spmn.errors import SettingsError, SpmnError, Stopped
+from spmn.pretrained import located
 
 app = typer.Typer(
     help="A spiking memory network: train it, look into it, run it as integers on a chip emulator.",
@@ -42,7 +43,10 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting other than the preset's, such as depth=2."),
 ]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Folder of a training run, or a name like babi/16.", parser=located),
+]
 
 
 @train_app.command("babi")
@@ -186,9 +190,18 @@ def _sweep_table(jobs: Any) -> Table:
 
 @app.command()
 def evaluate(
-    run: RunFolder,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="Folder of a training run, or a name like babi/16.")
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="Score a set of networks that come with this package, such as babi.")
+    ] = None,
+    tasks: Annotated[str | None, typer.Option(help="With --pretrained: tasks such as 1,16 or 1-20.")] = None,
     data: DataFolder = None,
-    split: Annotated[Literal["valid", "test"], typer.Option(help="Stories to ask about.")] = "valid",
+    split: Annotated[
+        Literal["valid", "test"] | None,
+        typer.Option(help="Stories to ask about. [default: valid; test with --pretrained]"),
+    ] = None,
     runner: Annotated[
         str,
         typer.Option(help="torch (float), or integers: emulator, exact, reference, lava, lava-models."),
@@ -204,12 +217,21 @@ def evaluate(
     from hardware.files import load
     from spmn.report import evaluate as score
 
+    folder = None if data is None else str(data)
+    if (run is None) == (pretrained is None):
+        raise SettingsError("name either a RUN folder or --pretrained SET, such as --pretrained babi")
+    if run is None:
+        assert pretrained is not None
+        _evaluate_pretrained(pretrained, tasks, folder, split or "test", runner, limit, as_json)
+        return
+    if tasks is not None:
+        raise SettingsError("--tasks goes with --pretrained; a run is scored on its own tasks")
     loaded = None if program is None else load(program)
-    report = score(run, None if data is None else str(data), split, runner, limit, memory_bits, loaded)
+    report = score(located(run), folder, split or "valid", runner, limit, memory_bits, loaded)
     if as_json:
         print(json.dumps(report.to_dict(), indent=1))
         return
-    table = Table(title=f"{run}: {split} stories, runner: {report.runner}")
+    table = Table(title=f"{run}: {report.split} stories, runner: {report.runner}")
     for column in ("task", "questions", "error", "error of torch"):
         table.add_column(column, justify="right")
     for task, error in report.errors.items():
@@ -244,6 +266,56 @@ def evaluate(
     for name, rate in report.rates.items():
         rates.add_row(name, f"{rate:.4f}")
     console.print(rates)
+
+
+def _evaluate_pretrained(
+    name: str,
+    tasks: str | None,
+    data: str | None,
+    split: Literal["valid", "test"],
+    runner: str,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    from spmn.datasets.babi import parse_tasks
+    from spmn.report import evaluate_pretrained
+
+    with _progress(Console(stderr=True)) as bar:
+        shown = bar.add_task("", total=None)
+
+        def scored(task: int, report: Any) -> None:
+            bar.update(shown, description=f"task {task}: error {report.errors[task]:.2%}")
+
+        reports = evaluate_pretrained(
+            name, parse_tasks(tasks) if tasks else None, data, split, runner, limit, scored
+        )
+    mean = sum(report.mean for report in reports.values()) / len(reports)
+    torch_mean = sum(report.torch_mean for report in reports.values()) / len(reports)
+    if as_json:
+        each = {str(task): report.to_dict() for task, report in reports.items()}
+        print(
+            json.dumps({"pretrained": name, "mean": mean, "torch_mean": torch_mean, "tasks": each}, indent=1)
+        )
+        return
+    first = next(iter(reports.values()))
+    table = Table(title=f"pretrained {name}: {first.split} stories, runner: {first.runner}")
+    for column in (
+        "task",
+        "questions",
+        "error",
+        "error of torch",
+        "equal answers",
+        "operations per question",
+    ):
+        table.add_column(column, justify="right")
+    for task, report in reports.items():
+        operations = f"{report.cost['synaptic_operations']:,.0f}" if report.cost else ""
+        scores = (report.errors[task], report.torch_errors[task], report.agreement)
+        table.add_row(
+            str(task), str(report.questions[task]), *(f"{score:.2%}" for score in scores), operations
+        )
+    table.add_row("mean", "", f"{mean:.2%}", f"{torch_mean:.2%}", style="bold")
+    console.print(table)
 
 
 @app.command()
@@ -418,13 +490,13 @@ def _origin(source: Any) -> str:
     return origin + (f" and {source.extra} more, generated" if source.extra and source.folder else "")
 
 
-def _progress() -> Progress:
+def _progress(on: Console | None = None) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=console,
+        console=on or console,
     )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from hardware.files import load as load_program
 from hardware.program import Program
-from spmn.data import digest, limited
+from spmn import pretrained
+from spmn.data import digest, limited, unseen
 from spmn.datasets.babi import Story
 from spmn.errors import DataError
 from spmn.evaluation import CLUE_STORIES, answer, score_clues
 from spmn.events import stream
 from spmn.export import MEMORY_BITS, export
+from spmn.network import SPMN
 from spmn.runners import answer_on
 from spmn.runs import Run, open_run
 
@@ -77,14 +81,54 @@ def evaluate(
     network exported with `memory_bits`.
     """
     run = open_run(folder)
-    network = run.trained()
     stories = limited(stories_of(run, data, split), limit)
-    streams = [stream(story, run.vocabulary) for story in stories]
+    network = run.trained()
+    if runner != "torch" and program is None:
+        program = export(network, memory_bits=memory_bits)
+    return score(network, stories, split, runner, program)
+
+
+def evaluate_pretrained(
+    name: str,
+    tasks: Sequence[int] | None = None,
+    data: str | None = None,
+    split: Literal["valid", "test"] = "test",
+    runner: str = "torch",
+    limit: int | None = None,
+    report: Callable[[int, Report], None] = lambda task, scores: None,
+) -> dict[int, Report]:
+    """Score a set of `spmn.pretrained`, each network on its own task; `report` hears of each as it is done.
+
+    data: the folder of official files. Without it the questions come from the built-in generator (1,000 per
+    task), and the split is called "generated".
+
+    Raises SettingsError for a set or task that does not exist, DataError where files are missing, or where
+    validation stories are asked for without their files.
+    """
+    if data is None and split == "valid":
+        raise DataError("validation stories are cut from the official training files: name them with --data")
+    found: dict[int, Report] = {}
+    for task in tasks or pretrained.tasks(name):
+        run = open_run(pretrained.folder(name, task))
+        stories = unseen(task, 1000, 0, set()) if data is None else stories_of(run, data, split)
+        program = load_program(run.folder / "program.h5")
+        found[task] = score(
+            run.trained(), limited(stories, limit), "generated" if data is None else split, runner, program
+        )
+        report(task, found[task])
+    return found
+
+
+def score(
+    network: SPMN, stories: Sequence[Story], split: str, runner: str, program: Program | None
+) -> Report:
+    """The report on some stories; `program` is what integer runners run."""
+    streams = [stream(story, network.vocabulary) for story in stories]
     in_torch = answer(network, streams)
     given, cost = in_torch, dict[str, float]()
     if runner != "torch":
-        deployed = program or export(network, memory_bits=memory_bits)
-        given, counted = answer_on(runner, deployed, streams)
+        assert program is not None
+        given, counted = answer_on(runner, program, streams)
         cost = {} if counted is None else asdict(counted)
     questions: dict[int, int] = {}
     for story in stories:

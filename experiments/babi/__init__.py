@@ -1,0 +1,1 @@
+"""The twenty bAbI tasks, one network each: measuring, shipping and reporting what was trained."""

@@ -1,0 +1,132 @@
+"""results.json: what every run of the twenty tasks reached, in float and as integers on the emulator.
+
+One record per run. Everything that is written about these runs is made from this file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hardware.atomic import atomic
+from spmn.export import export
+from spmn.network import SPMN
+from spmn.report import score
+from spmn.runs import Run, open_run
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run: errors are shares of wrong answers on its validation stories."""
+
+    task: int
+    seed: int
+    protocol: str  # "official", "official and generated" (extra stories for training) or "generated"
+    epochs: int
+    questions: int  # validation questions
+    error: float  # torch, the weights that were kept (best epoch)
+    last: float  # torch, last epoch
+    chip: float  # emulator, integers of the weights kept
+    agreement: float  # share of equal answers of torch and emulator
+    seconds: float  # of training, one thread of a shared machine
+    parameters: int
+    spikes: float  # per question, emulator
+    synaptic_operations: float
+    plastic_updates: float
+    curve: tuple[float, ...]  # validation error by epoch, torch
+    training: tuple[float, ...]  # training error by epoch, dropout and practice included
+
+
+def measure(run: Run) -> Result:
+    """Score a finished run on all of its validation stories. Raises CheckpointError where there is none."""
+    source = run.source
+    (task,) = source.tasks
+    network = halved(run.trained())
+    report = score(network, source.split()[1], "valid", "emulator", export(network))
+    protocol = "generated" if source.folder is None else "official"
+    return Result(
+        task=task,
+        seed=run.training.seed,
+        protocol="official and generated" if source.extra and source.folder else protocol,
+        epochs=run.training.epochs,
+        questions=report.questions[task],
+        error=report.torch_errors[task],
+        last=run.metrics[-1]["error"],
+        chip=report.errors[task],
+        agreement=report.agreement,
+        seconds=run.metrics[-1]["seconds"],
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        spikes=report.cost["spikes"],
+        synaptic_operations=report.cost["synaptic_operations"],
+        plastic_updates=report.cost["plastic_updates"],
+        curve=tuple(line["error"] for line in run.metrics),
+        training=tuple(round(1 - line["accuracy"], 5) for line in run.metrics),
+    )
+
+
+def halved(network: SPMN) -> SPMN:
+    """The network with its weights rounded to half precision, in which it is shipped."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half())
+    return network
+
+
+def finished(folders: Iterable[Path]) -> list[Run]:
+    """The finished single-task runs among these folders and the folders in them."""
+    runs = []
+    for folder in folders:
+        for path in [folder, *sorted(folder.iterdir())]:
+            if (path / "run.json").exists():
+                run = open_run(path)
+                if len(run.source.tasks) == 1 and len(run.metrics) >= run.training.epochs:
+                    runs.append(run)
+    return runs
+
+
+def read(path: Path = RESULTS) -> list[Result]:
+    """The records of results.json."""
+    records: list[dict[str, Any]] = json.loads(path.read_text())["runs"]
+    return [
+        Result(**{**record, **{name: tuple(record[name]) for name in ("curve", "training")}})
+        for record in records
+    ]
+
+
+def write(results: Sequence[Result], path: Path = RESULTS) -> None:
+    """Replace results.json; records in the order of task, protocol and seed."""
+    ordered = sorted(results, key=lambda r: (r.task, r.protocol, r.seed))
+    lines = ",\n".join(f"  {json.dumps(asdict(result))}" for result in ordered)
+    with atomic(path) as temporary:
+        temporary.write_text(f'{{\n "runs": [\n{lines}\n ]\n}}\n')
+
+
+def key(result: Result) -> tuple[int, int, str]:
+    """What tells runs apart: task, seed and whether the stories are official."""
+    return result.task, result.seed, "generated" if result.protocol == "generated" else "official"
+
+
+def kept(results: Sequence[Result]) -> list[Result]:
+    """Of each task the run that is shipped: of those on official stories the one whose larger error (float or
+    integers) is smallest, the lowest seed among equals."""
+    official = [result for result in results if result.protocol != "generated"]
+    return [
+        min((r for r in official if r.task == task), key=lambda r: (max(r.error, r.chip), r.seed))
+        for task in sorted({r.task for r in official})
+    ]
+
+
+def interval(error: float, questions: int) -> tuple[float, float]:
+    """95 % interval of a share from so many questions (Wilson 1927), as if they were independent."""
+    z, n = 1.959964, questions
+    centre = (error + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(error * (1 - error) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)

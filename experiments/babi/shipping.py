@@ -1,0 +1,57 @@
+"""Trained runs become part of the package: spmn/pretrained/babi/taskNN."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from experiments.babi.results import Result
+from hardware.atomic import atomic
+from hardware.files import save
+from spmn import pretrained
+from spmn.errors import CheckpointError
+from spmn.export import export
+from spmn.runs import Run, open_run, save_tensors
+
+SHELF = pretrained.HERE / "babi"
+LIMIT = 25_000_000
+"""Bytes that all networks together may take."""
+
+
+def ship(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = SHELF) -> int:
+    """Put the chosen runs on the shelf, in half precision and as programs; returns the bytes of all there.
+
+    Raises CheckpointError where a chosen run is not among `runs`, or where they take more than LIMIT.
+    """
+    by_key = {(run.source.tasks[0], run.training.seed): run for run in runs if run.source.folder is not None}
+    for result in chosen:
+        run = by_key.get((result.task, result.seed))
+        if run is None or tuple(line["error"] for line in run.metrics) != result.curve:
+            raise CheckpointError(
+                f"the run of task {result.task} with seed {result.seed} in results.json is not among these "
+                "folders; name its folder, or measure anew"
+            )
+        _ship(run, shelf / f"task{result.task:02}")
+    size = sum(path.stat().st_size for path in shelf.rglob("*") if path.is_file())
+    if size > LIMIT:
+        raise CheckpointError(f"the networks take {size:,} bytes, more than {LIMIT:,}")
+    return size
+
+
+def _ship(run: Run, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    # the folder of the training machine means nothing elsewhere: users name theirs with --data
+    shipped = replace(run, folder=folder, source=replace(run.source, folder="en-10k"))
+    shipped.write()
+    weights = {name: tensor.to(torch.float16) for name, tensor in run.trained().state_dict().items()}
+    save_tensors(folder / "network.safetensors", weights, {"task": run.source.tasks[0]})
+    (task,) = run.source.tasks
+    save(export(open_run(folder).trained(), attributes={"tasks": str([task])}), folder / "program.h5")
+    keep = ("epoch", "seconds", "loss", "accuracy", "error", "content", "age_error")
+    with atomic(folder / "metrics.jsonl") as path:
+        path.write_text("".join(json.dumps({k: line[k] for k in keep}) + "\n" for line in run.metrics))

@@ -1,0 +1,188 @@
+"""RESULTS.md, its pictures, the model card and the README's table: all from results.json."""
+# ruff: noqa: E501 (sentences)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.babi.results import Result, interval, kept
+from experiments.babi.shipping import SHELF
+from hardware.atomic import atomic
+from spmn.datasets.babi import TASKS
+from spmn.runs import open_run
+from spmn.settings import Network, Training, to_dict
+
+HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
+CARD = SHELF / "README.md"
+BEGIN, END = "<!-- babi: made by python -m experiments.babi write -->", "<!-- babi: end -->"
+ENTNET = {
+    1: 0.0, 2: 0.1, 3: 4.1, 4: 0.0, 5: 0.3, 6: 0.2, 7: 0.0, 8: 0.5, 9: 0.1, 10: 0.6,
+    11: 0.3, 12: 0.0, 13: 1.3, 14: 0.0, 15: 0.0, 16: 0.2, 17: 0.5, 18: 0.3, 19: 2.3, 20: 0.0,
+}  # fmt: skip
+"""Error in % of EntNet (Henaff et al. 2017, arXiv:1612.03969): one task at a time, best of 10 runs, on
+the official test files. Not spiking."""
+FLOOR = 0.05
+"""bAbI's convention: a task is solved below this error."""
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def table(results: Sequence[Result]) -> str:
+    """One row per task: the run that is shipped, and how far its seeds spread."""
+    best = kept(results)
+    lines = [
+        "| task | float (torch) | integers (emulator) | 95 % interval | seeds: float, best epoch | EntNet, best "
+        "of 10 | spikes, synaptic operations per question |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in best:
+        low, high = interval(r.chip, r.questions)
+        seeds = [s.error for s in results if s.task == r.task and s.protocol == r.protocol]
+        name = f"{r.task} {TASKS[r.task].replace('-', ' ')}" + ("*" if "generated" in r.protocol else "")
+        lines.append(
+            f"| {name} | {percent(r.error)} | {percent(r.chip)} | {100 * low:.1f} to {100 * high:.1f} | "
+            f"{', '.join(f'{100 * e:.1f}' for e in seeds)} | {ENTNET[r.task]:.1f} | "
+            f"{r.spikes:,.0f}, {r.synaptic_operations / 1e6:.2f} million |"
+        )
+    mean = [sum(values) / len(best) for values in zip(*((r.error, r.chip) for r in best), strict=True)]
+    solved = [sum(values) for values in zip(*((r.error < FLOOR, r.chip < FLOOR) for r in best), strict=True)]
+    lines.append(
+        f"| **mean of {len(best)}** | **{percent(mean[0])}** | **{percent(mean[1])}** | | | "
+        f"{sum(ENTNET[r.task] for r in best) / len(best):.1f} | |"
+    )
+    lines.append(f"| below 5 % | {solved[0]} | {solved[1]} | | | | |")
+    return "\n".join(lines)
+
+
+NOTES = """\
+Errors on validation stories: 10 % of the distinct stories of the official en-10k training files, whole, whatever their
+length; the official test files were not at hand. The weights kept are those of the epoch with the lowest
+validation error, and of several seeds the better one is shipped, so the figures are slightly optimistic. Integers:
+the exported program on the chip emulator, 6 bits of plastic memory, no fine-tuning. The interval is Wilson's, for the
+integers, as if questions were independent. EntNet's figures are on the test files and not of a spiking network."""
+STAR = """\
+\\* Of task 3 only 385 of the 2,000 official training stories could be had. Training was topped up with generated
+stories; validation is official stories alone."""
+
+
+def texts(results: Sequence[Result]) -> list[Path]:
+    """Write everything that is text."""
+    readme = README.read_text()
+    before, rest = readme.split(BEGIN)
+    after = rest.split(END)[1]
+    contents = {
+        HERE / "RESULTS.md": report(results),
+        CARD: card(results),
+        README: f"{before}{section(results)}{after}",
+    }
+    for path, text in contents.items():
+        with atomic(path) as temporary:
+            temporary.write_text(text)
+    return list(contents)
+
+
+def section(results: Sequence[Result]) -> str:
+    """The part of the README between its two marks."""
+    star = f"\n\n{STAR}" if any("generated" in r.protocol for r in kept(results)) else ""
+    return f"{BEGIN}\n{table(results)}\n\n{NOTES}{star}\n{END}"
+
+
+def report(results: Sequence[Result]) -> str:
+    """RESULTS.md."""
+    best = {r.task: r for r in kept(results)}
+    parts = [
+        "# bAbI, one network per task",
+        "Made by `python -m experiments.babi write` from `results.json`; do not edit.",
+        table(results),
+        NOTES,
+        STAR,
+        "## Every run",
+        "| task | stories | seed | float, best epoch | float, last epoch | integers | equal answers | epochs | "
+        "minutes on one core | parameters |\n|---|---|---|---|---|---|---|---|---|---|\n"
+        + "\n".join(
+            f"| {r.task} | {r.protocol} | {r.seed}{' (shipped)' if r == best.get(r.task) else ''} | "
+            f"{percent(r.error)} | {percent(r.last)} | {percent(r.chip)} | {percent(r.agreement)} | "
+            f"{r.epochs} | {r.seconds / 60:.1f} | {r.parameters:,} |"
+            for r in results
+        ),
+        "## Error over epochs",
+        "Thick: the run that is shipped. Solid: validation, dotted: training (with dropout and practice).",
+        "\n".join(f"![task {task}](task{task:02}.png)" for task in best),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def card(results: Sequence[Result]) -> str:
+    """The model card of the shipped networks."""
+    recipes = []
+    for r in kept(results):
+        run = open_run(SHELF / f"task{r.task:02}")
+        standard = {**to_dict(Network()), **to_dict(Training())}
+        own = {**to_dict(run.network), **to_dict(run.training)}
+        changed = {name: value for name, value in own.items() if value != standard[name] and name != "seed"}
+        recipes.append(f"| {r.task} | {r.seed} | {', '.join(f'{n} {v}' for n, v in changed.items())} |")
+    parts = [
+        "# SPMN on bAbI: twenty spiking networks with plastic synapses",
+        "Made by `python -m experiments.babi write` from `results.json`; do not edit.",
+        "**What**: one network per task. `network.safetensors` (half precision) for PyTorch, `program.h5` (integers) for "
+        "the emulator, Lava and Loihi-class chips. All synapses but those of the memory M are fixed after training; M "
+        "starts empty in every story and learns by a local two-factor rule while it is read.",
+        "**Use**: `spmn evaluate --pretrained babi --data DIR --split test --runner emulator`, `spmn ask babi/1`, "
+        "`spmn plot babi/16`, `spmn run spmn/pretrained/babi/task01/program.h5 --story story.txt`.",
+        "**Data**: official bAbI v1.2 en-10k training files (CC BY 3.0, Facebook; Weston et al. 2015, "
+        "arXiv:1502.05698); see `datasets/babi.md`.",
+        f"**Errors**\n\n{table(results)}",
+        NOTES,
+        STAR,
+        "**Recipe**: `spmn train babi --tasks N --preset single --seed SEED --data DIR`; settings other than the "
+        "default ones:",
+        "| task | seed | settings |\n|---|---|---|\n" + "\n".join(recipes),
+        "**Limits**: each network knows the words of its task and nothing else; a story of more than 256 sentences "
+        "outruns its clock. The emulator's integers are those of Lava's simulation bit by bit; on silicon the plastic "
+        "part can agree only statistically, and no chip was at hand. Synthetic stories: nothing here says that the "
+        "networks understand English.",
+        "**Licence**: Apache-2.0.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def pictures(results: Sequence[Result], folder: Path = HERE) -> list[Path]:
+    """Error over epochs, one picture per task."""
+    best = {r.task: r for r in kept(results)}
+    paths = []
+    for task in sorted({r.task for r in results}):
+        figure = Figure(figsize=(6.0, 3.0), layout="constrained")
+        FigureCanvasAgg(figure)
+        axis = figure.subplots()
+        for r in (r for r in results if r.task == task):
+            epochs = range(1, len(r.curve) + 1)
+            width = 2.0 if r == best.get(task) else 0.9
+            (line,) = axis.plot(
+                epochs,
+                [100 * e for e in r.curve],
+                linewidth=width,
+                label=f"{r.protocol}, seed {r.seed}: {100 * r.error:.1f} %, integers {100 * r.chip:.1f} %",
+            )
+            axis.plot(epochs, [100 * e for e in r.training], ":", linewidth=width, color=line.get_color())
+        axis.axhline(100 * FLOOR, color="#999999", linewidth=0.6)
+        axis.set_yscale("symlog", linthresh=1.0)
+        axis.set(
+            xlabel="epoch",
+            ylabel="wrong answers, % (torch)",
+            title=f"task {task}, {TASKS[task].replace('-', ' ')}",
+        )
+        axis.set_ylim(0, 100)
+        axis.legend(fontsize=7)
+        axis.grid(alpha=0.3)
+        path = folder / f"task{task:02}.png"
+        with atomic(path) as temporary:
+            figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
+        paths.append(path)
+    return paths

@@ -1,0 +1,46 @@
+"""Networks that come with this package, trained and ready to run.
+
+    spmn/pretrained/SET/README.md                   model card: data, recipe, seeds, errors, limits
+    spmn/pretrained/SET/taskNN/run.json             what was trained, and how
+    spmn/pretrained/SET/taskNN/network.safetensors  weights in half precision: what "float" figures are about
+    spmn/pretrained/SET/taskNN/program.h5           the same network as integers for the chip
+
+A task's folder is a run folder like any other: "babi/16" stands for it wherever a command takes one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spmn.errors import SettingsError
+
+HERE = Path(__file__).parent
+
+
+def sets() -> list[str]:
+    """Names of the sets of networks."""
+    return sorted(path.name for path in HERE.iterdir() if (path / "README.md").exists())
+
+
+def tasks(name: str) -> list[int]:
+    """Tasks that a set has a network for. Raises SettingsError naming the sets that exist."""
+    if name not in sets():
+        raise SettingsError(f"there are no pretrained networks {name!r}; choose one of {', '.join(sets())}")
+    return sorted(int(path.name.removeprefix("task")) for path in (HERE / name).glob("task[0-9]*"))
+
+
+def folder(name: str, task: int) -> Path:
+    """The run folder of a set's network. Raises SettingsError where there is none."""
+    if task not in tasks(name):
+        raise SettingsError(
+            f"pretrained {name!r} has no network for task {task}; it has {', '.join(map(str, tasks(name)))}"
+        )
+    return HERE / name / f"task{task:02}"
+
+
+def located(run: str | Path) -> Path:
+    """A run folder by its path, or by a name such as "babi/16" where no such path exists."""
+    name, slash, task = str(run).partition("/")
+    if slash and task.isdecimal() and name in sets() and not Path(run).exists():
+        return folder(name, int(task))
+    return Path(run)

@@ -1,0 +1,116 @@
+"""What is written about the twenty tasks is what was measured, and what is shipped is what was trained."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.babi import results, shipping, writing
+from experiments.babi.results import Result, interval, kept
+from spmn import pretrained
+from spmn.data import Source
+from spmn.datasets import babi
+from spmn.datasets.generator import generate
+from spmn.errors import CheckpointError
+from spmn.runs import Run, open_run
+from spmn.settings import RECIPES, Network, Preset, Training, to_dict
+from spmn.training import start, train
+
+RESULT = Result(
+    1, 0, "official", 2, 100, 0.02, 0.03, 0.02, 0.99, 60.0, 1000, 9e3, 2e6, 1e3, (0.5, 0.02), (0.6, 0.1)
+)
+HERE = Path(results.__file__).parent
+
+
+def test_the_better_seed_by_its_larger_error_is_kept() -> None:
+    def one(seed: int, error: float, chip: float, protocol: str = "official", task: int = 1) -> Result:
+        return dataclasses.replace(RESULT, task=task, seed=seed, error=error, chip=chip, protocol=protocol)
+
+    runs = [one(0, 0.01, 0.05), one(1, 0.03, 0.02), one(2, 0.02, 0.03), one(3, 0.0, 0.0, "generated")]
+    assert [r.seed for r in kept(runs)] == [1]
+    assert [(r.task, r.seed) for r in kept([*runs, one(4, 0.5, 0.5, task=3)])] == [(1, 1), (3, 4)]
+
+
+def test_interval() -> None:
+    """Against Newcombe 1998 (Statistics in Medicine 17, 857), table I, method 3."""
+    assert interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert interval(15 / 148, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert interval(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_results_survive_the_file(tmp_path: Path) -> None:
+    results.write([RESULT, dataclasses.replace(RESULT, seed=1)], tmp_path / "r.json")
+    assert results.read(tmp_path / "r.json") == [RESULT, dataclasses.replace(RESULT, seed=1)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A short training on files with official names."""
+    folder = tmp_path_factory.mktemp("babi")
+    babi.write(generate(1, 300, 0), folder / "qa1_single-supporting-fact_train.txt")
+    small = Network(depth=1, heads=2, keys=16, values=32, embedding=16, encoder=32, decoder=32)
+    preset = Preset(small, Training(epochs=2))
+    run = start(folder / "task1-seed0", Source((1,), str(folder)), preset)
+    train(run, threads=1)
+    return run
+
+
+def test_a_run_is_measured_and_shipped(run: Run, tmp_path: Path) -> None:
+    (found,) = results.finished([run.folder.parent])
+    result = results.measure(found)
+    assert result.protocol == "official"
+    assert result.curve == tuple(line["error"] for line in run.metrics)
+    size = shipping.ship([found], [result], tmp_path)
+    shipped = open_run(tmp_path / "task01")
+    assert str(run.folder.parent) not in (tmp_path / "task01" / "run.json").read_text()
+    assert sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()) == size
+    for ours, theirs in zip(
+        shipped.trained().parameters(), results.halved(run.trained()).parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+    with pytest.raises(CheckpointError, match="not among these"):
+        shipping.ship([found], [dataclasses.replace(result, seed=7)], tmp_path)
+    with pytest.raises(CheckpointError, match="not among these"):
+        shipping.ship([found], [dataclasses.replace(result, curve=(0.1, 0.2))], tmp_path)
+
+
+def test_measuring_again_gives_the_same(run: Run) -> None:
+    assert results.measure(run) == results.measure(run)
+
+
+needs_results = pytest.mark.skipif(not results.RESULTS.exists(), reason="nothing was measured yet")
+
+
+@needs_results
+def test_texts_are_made_from_the_results() -> None:
+    found = results.read()
+    assert (HERE / "RESULTS.md").read_text() == writing.report(found)
+    assert writing.CARD.read_text() == writing.card(found)
+    assert writing.section(found) in writing.README.read_text()
+    for task in {r.task for r in found}:
+        assert (HERE / f"task{task:02}.png").exists()
+
+
+@needs_results
+def test_what_is_shipped_is_what_the_results_say() -> None:
+    chosen = {r.task: r for r in kept(results.read())}
+    assert sorted(chosen) == pretrained.tasks("babi")
+    for task, result in chosen.items():
+        run = open_run(pretrained.folder("babi", task))
+        assert run.training.seed == result.seed
+        assert tuple(line["error"] for line in run.metrics) == result.curve
+        recipe = RECIPES["single"][task]
+        assert to_dict(run.network) == to_dict(recipe.network)
+        assert to_dict(run.training) == {**to_dict(recipe.training), "seed": result.seed}
+    assert sum(p.stat().st_size for p in shipping.SHELF.rglob("*") if p.is_file()) <= shipping.LIMIT
+
+
+@needs_results
+def test_records_are_complete() -> None:
+    for result in results.read():
+        assert json.loads(json.dumps(dataclasses.asdict(result)))["task"] in babi.TASKS
+        assert 0 <= min(result.error, result.chip) <= 1
+        assert result.error <= result.last + 0.002 * (1 + result.questions < 500)
+        assert len(result.curve) == result.epochs
