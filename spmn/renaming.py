@@ -39,7 +39,8 @@ class Renaming:
                 f"rename names {strange[0]!r}, which no training story says; give --set rename= without it"
             )
         known = [[index[word] for word in group.split()] for group in groups.split(",")]
-        parts = tuple(tuple(index.get(part, part) for part in a.split(",")) for a in vocabulary.answers)
+        # "Bill" as an answer is the word "bill"
+        parts = tuple(tuple(index.get(p.lower(), p) for p in a.split(",")) for a in vocabulary.answers)
         return cls(
             tuple(np.array(ids, np.int64) for ids in known if len(ids) > 1),
             len(vocabulary.words),
