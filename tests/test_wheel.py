@@ -29,6 +29,7 @@ def test_holds_the_three_packages_and_runs(wheel: Path, tmp_path: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"spmn", "hardware", "experiments"}
     assert {f"{package}/py.typed" for package in ("spmn", "hardware", "experiments")} <= set(names)
+    assert {"spmn/presets.json", "spmn/datasets/babi.sha256"} <= set(names)
     code = "import spmn, hardware, experiments.demo; print(spmn.__file__, hardware.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(

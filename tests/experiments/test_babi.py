@@ -3,17 +3,22 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from experiments.babi import results, shipping, writing
 from experiments.babi.results import Result, interval, kept
 from spmn import pretrained
+from spmn.cli import app
 from spmn.data import Source
 from spmn.datasets import babi
 from spmn.datasets.generator import generate
-from spmn.errors import CheckpointError
+from spmn.errors import CheckpointError, DataError, SpmnError
+from spmn.export import export
+from spmn.report import score
 from spmn.runs import Run, open_run
 from spmn.settings import RECIPES, Network, Preset, Training, to_dict
 from spmn.training import start, train
@@ -49,7 +54,7 @@ def test_results_survive_the_file(tmp_path: Path) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A short training on files with official names."""
     folder = tmp_path_factory.mktemp("babi")
-    babi.write(generate(1, 300, 0), folder / "qa1_single-supporting-fact_train.txt")
+    babi.write(folder / "qa1_single-supporting-fact_train.txt", generate(1, 300, 0))
     small = Network(depth=1, heads=2, keys=16, values=32, embedding=16, encoder=32, decoder=32)
     preset = Preset(small, Training(epochs=2))
     run = start(folder / "task1-seed0", Source((1,), str(folder)), preset)
@@ -74,6 +79,77 @@ def test_a_run_is_measured_and_shipped(run: Run, tmp_path: Path) -> None:
         shipping.ship([found], [dataclasses.replace(result, seed=7)], tmp_path)
     with pytest.raises(CheckpointError, match="not among these"):
         shipping.ship([found], [dataclasses.replace(result, curve=(0.1, 0.2))], tmp_path)
+
+
+@pytest.fixture
+def shelf(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A set "tiny" with a network for task 1."""
+    shipping.ship([run], [results.measure(run)], tmp_path / "shelf" / "tiny")
+    (tmp_path / "shelf" / "tiny" / "README.md").write_text("card")
+    monkeypatch.setattr(pretrained, "HERE", tmp_path / "shelf")
+    return tmp_path / "shelf" / "tiny"
+
+
+@pytest.mark.usefixtures("shelf")
+def test_pretrained_networks_are_scored(run: Run, tmp_path: Path) -> None:
+    told = generate(1, 60, 9)
+    babi.write(tmp_path / "qa1_single-supporting-fact_test.txt", told)
+
+    def asked(*options: str) -> dict[str, Any]:
+        done = CliRunner().invoke(app, ["evaluate", "--pretrained", "tiny", "--json", *options])
+        assert done.exit_code == 0, done.output
+        scores: dict[str, Any] = json.loads(done.stdout)
+        return scores
+
+    official = asked("--data", str(tmp_path), "--split", "test", "--runner", "emulator")
+    report = official["tasks"]["1"]
+    network = results.halved(run.trained())
+    expected = score(network, told, "test", "emulator", export(network))
+    assert (report["split"], report["runner"]) == ("test", "emulator")
+    assert report["errors"] == {"1": expected.errors[1]}
+    assert official["torch_mean"] == expected.torch_errors[1]
+    assert report["cost"]["spikes"] == expected.cost["spikes"]
+
+    generated = asked("--limit", "50")["tasks"]["1"]
+    assert (generated["split"], generated["runner"], generated["questions"]) == (
+        "generated",
+        "torch",
+        {"1": 50},
+    )
+    valid = asked("--data", str(run.folder.parent), "--split", "valid", "--tasks", "1")["tasks"]["1"]
+    assert valid["errors"]["1"] == results.measure(run).error
+
+    table = CliRunner().invoke(app, ["evaluate", "--pretrained", "tiny", "--limit", "50"])
+    assert "pretrained tiny: generated stories, runner: torch" in table.output
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_name_stands_for_a_pretrained_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pretrained.located("tiny/1") == pretrained.folder("tiny", 1)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["evaluate", "tiny/1", "--split", "valid"])
+    assert isinstance(done.exception, DataError)  # the official files are elsewhere, and asked for
+    (tmp_path / "tiny" / "1").mkdir(parents=True)
+    assert pretrained.located("tiny/1") == Path("tiny/1")  # a folder of that name comes first
+
+
+@pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--pretrained", "huge"], "no pretrained networks 'huge'; choose one of tiny"),
+        (["--pretrained", "tiny", "--tasks", "2"], "no network for task 2; it has 1"),
+        (["--pretrained", "tiny", "--split", "valid"], "name them with --data"),
+        (["--pretrained", "tiny", "--data", "nowhere"], "nowhere"),
+        ([], "RUN folder or --pretrained"),
+        (["tiny/1", "--pretrained", "tiny"], "RUN folder or --pretrained"),
+        (["tiny/1", "--tasks", "1"], "--tasks goes with --pretrained"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(options: list[str], said: str) -> None:
+    done = CliRunner().invoke(app, ["evaluate", *options])
+    assert isinstance(done.exception, SpmnError)
+    assert said in str(done.exception)
 
 
 def test_measuring_again_gives_the_same(run: Run) -> None:
@@ -112,5 +188,4 @@ def test_records_are_complete() -> None:
     for result in results.read():
         assert json.loads(json.dumps(dataclasses.asdict(result)))["task"] in babi.TASKS
         assert 0 <= min(result.error, result.chip) <= 1
-        assert result.error <= result.last + 0.002 * (1 + result.questions < 500)
         assert len(result.curve) == result.epochs
