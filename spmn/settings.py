@@ -32,7 +32,7 @@ class Network:
     decoder: int = 128  # decoder neurons; their mean spikes are read by a linear layer on the host
     steps: int = 5  # steps of an event's window (T)
     dv: float = 0.1  # membrane leak per step: v <- (1 - dv) v
-    slope: float = 2.0  # steepness of the surrogate gradient 1 / (1 + slope |v - 1|)^2
+    slope: float = 1.0  # steepness of the surrogate gradient 1 / (1 + slope |v - 1|)^2
     dropout: float = 0.1  # on the decoder's mean spikes, in training only
     spike_dropout: float = 0.0  # of encoder and recall neurons on their way to the levels, in training only
     rule: str = "two-factor"  # plasticity of M: a name in spmn.plasticity.RULES

@@ -82,7 +82,7 @@ def test_settings_are_checked() -> None:
         Network(depth=0)
     with pytest.raises(SettingsError, match="fancy"):
         preset("fancy")
-    assert set(PRESETS) >= {"default", "chained", "pair-stdp", "error-driven"}
+    assert set(PRESETS) >= {"default", "pair-stdp", "error-driven"}
 
 
 def test_shared_sentences_change_nothing(

@@ -3,15 +3,15 @@
 import pytest
 
 from spmn.errors import SettingsError
-from spmn.settings import PRESETS, changed
+from spmn.settings import PRESETS, RECIPES, Preset, changed, preset
 
 
 def test_settings_are_changed_by_name() -> None:
-    preset = changed(PRESETS["chained"], ["depth=2", "precision=bfloat16", "learning_rate=0.01", "depth=4"])
+    preset = changed(PRESETS["pair-stdp"], ["depth=2", "precision=bfloat16", "learning_rate=0.01", "depth=4"])
     assert preset.network.depth == 4
     assert preset.training.precision == "bfloat16"
     assert preset.training.learning_rate == 0.01
-    assert preset.training.epochs == PRESETS["chained"].training.epochs
+    assert preset.training.epochs == PRESETS["pair-stdp"].training.epochs
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,21 @@ def test_settings_are_changed_by_name() -> None:
 def test_what_is_no_setting_is_refused(change: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         changed(PRESETS["default"], [change])
+
+
+def test_a_recipe_is_for_one_task() -> None:
+    assert preset("default", (1, 2)) == preset("default") == Preset()
+    recipe = preset("single", (2,))
+    assert recipe == RECIPES["single"][2]
+    assert recipe.training.rename_from == 0.4
+    assert recipe.network.dropout == 0.3  # of all tasks of the preset
+    for tasks in ((1, 2), (), (21,)):
+        with pytest.raises(SettingsError, match="one task at a time"):
+            preset("single", tasks)
+    with pytest.raises(SettingsError, match="choose one of default, error-driven, pair-stdp, single"):
+        preset("nonsense")
+
+
+def test_every_recipe_names_a_task_and_settings_that_exist() -> None:
+    for recipes in RECIPES.values():
+        assert set(recipes) <= set(range(1, 21))
