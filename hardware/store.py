@@ -18,9 +18,11 @@ from hardware.atomic import atomic
 from hardware.errors import FileError
 
 FORMAT = "spmn-hardware"
-VERSION = 2
+VERSION = 3
 INFLATION = 1032
 """Most bytes that one compressed byte can stand for in deflate, the compression of these files."""
+MAX_CHUNK = 2**32 - 1
+"""Most bytes that HDF5 compresses at once."""
 
 Leaf = npt.NDArray[Any] | str | tuple[str, ...]
 
@@ -64,12 +66,11 @@ def read(
 
 def _fill(file: h5py.File, kind: str, leaves: Mapping[str, Leaf]) -> None:
     for name, leaf in leaves.items():
-        if isinstance(leaf, np.ndarray):
-            packing = {"compression": "gzip", "shuffle": True} if leaf.size > 64 else {}
-            dataset = file.create_dataset(name, data=leaf, **packing)
-        else:
-            texts = _encoded(name, leaf) if isinstance(leaf, str) else [_encoded(name, text) for text in leaf]
-            dataset = file.create_dataset(name, data=np.array(texts, dtype=np.bytes_))
+        data = leaf if isinstance(leaf, np.ndarray) else _encoded(name, leaf)
+        # one chunk, so that no index of chunks is stored
+        chunks = data.shape if data.nbytes <= MAX_CHUNK else True
+        packing = {"compression": "gzip", "shuffle": True, "chunks": chunks} if data.size > 64 else {}
+        dataset = file.create_dataset(name, data=data, **packing)
         dataset.attrs["sha256"] = np.bytes_(_digest(name, leaf))
     file.attrs["format"] = np.bytes_(FORMAT)
     file.attrs["kind"] = np.bytes_(kind)
@@ -77,14 +78,19 @@ def _fill(file: h5py.File, kind: str, leaves: Mapping[str, Leaf]) -> None:
     file.attrs["sha256"] = np.bytes_(_digest_all(leaves))
 
 
-def _encoded(name: str, text: str) -> bytes:
-    try:
-        encoded = text.encode()
-    except UnicodeEncodeError as error:
-        raise FileError(f"dataset {name!r} cannot hold the text {text!r} ({error}): use Unicode") from error
-    if text.endswith("\0"):  # HDF5 pads texts with NUL
-        raise FileError(f"dataset {name!r} cannot hold the text {text!r}: it must not end with NUL")
-    return encoded
+def _encoded(name: str, leaf: str | tuple[str, ...]) -> npt.NDArray[np.bytes_]:
+    for text in (leaf,) if isinstance(leaf, str) else leaf:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise FileError(
+                f"dataset {name!r} cannot hold the text {text!r} ({error}): use Unicode"
+            ) from error
+        if text.endswith("\0"):  # HDF5 pads texts with NUL
+            raise FileError(f"dataset {name!r} cannot hold the text {text!r}: it must not end with NUL")
+    return np.array(
+        leaf.encode() if isinstance(leaf, str) else [text.encode() for text in leaf], dtype=np.bytes_
+    )
 
 
 def _checked(
