@@ -45,7 +45,7 @@ def found(*paths: Path) -> dict[str, set[str]]:
 
     def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
         if isinstance(item, h5py.Dataset):
-            assert list(item.attrs) == ["sha256"]
+            assert set(item.attrs) <= {"sha256", "unit"}
             kind = "text" if item.dtype.kind == "S" else "integer"
             kind += "s" if kind == "text" and item.ndim else ""
             types.setdefault(re.sub(r"/\d+", "/<i>", name), set()).add(f"{kind} {item.ndim}")
@@ -169,6 +169,36 @@ def test_integers_take_the_fewest_bytes(hosted, tmp_path, largest, kind):
     loaded = load(tmp_path / "program.h5").host.readouts[0].bias
     assert loaded.dtype == np.int64
     assert loaded.tolist() == [0, largest, -1]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "stored"),
+    [(-256, 254, "i1"), (0, 2, "i1"), (-254, 253, "i2"), (-258, 0, "i2"), (0, 256, "i2")],
+)
+def test_even_integers_are_stored_as_halves(tmp_path, first, last, stored):
+    values = np.array([first, *range(-64, 64, 2), last], dtype=np.int16)
+    store.write(tmp_path / "file.h5", "program", {"values": values})
+    with h5py.File(tmp_path / "file.h5") as file:
+        attributes = file["values"].attrs
+        assert file["values"].dtype == stored
+        assert attributes.get("unit") == (2 if stored == "i1" else None)
+        text = b"values\0<i2(66,)\0" + values.astype("<i2").tobytes()
+        assert attributes["sha256"] == hashlib.sha256(text).hexdigest().encode()
+    read = store.read(tmp_path / "file.h5", "program")["values"]
+    assert read.dtype == np.int16
+    assert read.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("unit", [None, 1, 4, -2, [2], "2"])
+def test_another_unit_is_refused(tmp_path, unit):
+    values = np.arange(-256, 256, 2, dtype=np.int16)
+    store.write(tmp_path / "file.h5", "program", {"values": values})
+    with h5py.File(tmp_path / "file.h5", "r+") as file:
+        del file["values"].attrs["unit"]
+        if unit is not None:
+            file["values"].attrs["unit"] = unit
+    with pytest.raises(FileError, match="dataset 'values' was changed"):
+        store.read(tmp_path / "file.h5", "program")
 
 
 def test_a_column_says_which_parts_have_an_array(make_program, tmp_path):
