@@ -45,7 +45,7 @@ def found(*paths: Path) -> dict[str, set[str]]:
 
     def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
         if isinstance(item, h5py.Dataset):
-            assert list(item.attrs) == ["sha256"]
+            assert set(item.attrs) <= {"sha256", "unit"}
             kind = "text" if item.dtype.kind == "S" else "integer"
             kind += "s" if kind == "text" and item.ndim else ""
             types.setdefault(re.sub(r"/\d+", "/<i>", name), set()).add(f"{kind} {item.ndim}")
@@ -119,8 +119,10 @@ def test_checksums_are_what_the_page_says(hosted, tmp_path):
     save(hosted, tmp_path / "program.h5")
     with h5py.File(tmp_path / "program.h5") as file:
         contents = {
-            "host/time/code": ("<i8(2, 2)", np.array([[1, 0], [0, 1]], dtype="<i8").tobytes()),
-            "schedule/lines/0/on": ("str[8]", b"question"),
+            "host/time/code": ("|i1(2, 2)", bytes([1, 0, 0, 1])),
+            "schedule/window": ("|i1()", bytes([4])),
+            "schedule/lines/on": ("tuple[8, 5]", b"questionevent"),
+            "name": ("str[6]", b"hosted"),
             "host/vocabulary": ("tuple[4, 4, 7]", b"maryjohnkitchen"),
         }
         for name, (kind, content) in contents.items():
@@ -143,7 +145,72 @@ def test_what_is_empty_has_a_dataset_and_what_is_not_there_none(hosted, memory, 
     with h5py.File(tmp_path / "memory.h5") as file:
         assert {"schedule", "host"}.isdisjoint(file)
         assert file["plastic/0/third_factors"][()].tolist() == [b"", b"", b""]
-        assert file["plastic/0/rule/dd"][()] == b""
+        assert file["plastic/rule/dd"][()].tolist() == [b""]
+
+
+@pytest.mark.parametrize(
+    ("largest", "kind"),
+    [
+        (127, "i1"),
+        (-128, "i1"),
+        (128, "i2"),
+        (-129, "i2"),
+        (2**15 - 1, "i2"),
+        (-(2**15) - 1, "i4"),
+        (2**31 - 1, "i4"),
+    ],
+)
+def test_integers_take_the_fewest_bytes(hosted, tmp_path, largest, kind):
+    readout = dataclasses.replace(hosted.host.readouts[0], bias=np.array([0, largest, -1]))
+    program = dataclasses.replace(hosted, host=dataclasses.replace(hosted.host, readouts=(readout,)))
+    save(program, tmp_path / "program.h5")
+    with h5py.File(tmp_path / "program.h5") as file:
+        assert file["host/readouts/0/bias"].dtype == kind
+    loaded = load(tmp_path / "program.h5").host.readouts[0].bias
+    assert loaded.dtype == np.int64
+    assert loaded.tolist() == [0, largest, -1]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "stored"),
+    [(-256, 254, "i1"), (0, 2, "i1"), (-254, 253, "i2"), (-258, 0, "i2"), (0, 256, "i2")],
+)
+def test_even_integers_are_stored_as_halves(tmp_path, first, last, stored):
+    values = np.array([first, *range(-64, 64, 2), last], dtype=np.int16)
+    store.write(tmp_path / "file.h5", "program", {"values": values})
+    with h5py.File(tmp_path / "file.h5") as file:
+        attributes = file["values"].attrs
+        assert file["values"].dtype == stored
+        assert attributes.get("unit") == (2 if stored == "i1" else None)
+        text = b"values\0<i2(66,)\0" + values.astype("<i2").tobytes()
+        assert attributes["sha256"] == hashlib.sha256(text).hexdigest().encode()
+    read = store.read(tmp_path / "file.h5", "program")["values"]
+    assert read.dtype == np.int16
+    assert read.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("unit", [None, 1, 4, -2, [2], "2"])
+def test_another_unit_is_refused(tmp_path, unit):
+    values = np.arange(-256, 256, 2, dtype=np.int16)
+    store.write(tmp_path / "file.h5", "program", {"values": values})
+    with h5py.File(tmp_path / "file.h5", "r+") as file:
+        del file["values"].attrs["unit"]
+        if unit is not None:
+            file["values"].attrs["unit"] = unit
+    with pytest.raises(FileError, match="dataset 'values' was changed"):
+        store.read(tmp_path / "file.h5", "program")
+
+
+def test_a_column_says_which_parts_have_an_array(make_program, tmp_path):
+    population = dataclasses.replace(make_program(0).populations[0], bias_mant=3)
+    vector = dataclasses.replace(population, name="vector", bias_mant=np.arange(population.size))
+    program = Program("two", (), (population, vector))
+    save(program, tmp_path / "program.h5")
+    with h5py.File(tmp_path / "program.h5") as file:
+        assert file["populations/bias_mant"][()].tolist() == [3, -(2**15)]
+        assert file["populations/1/bias_mant"][()].tolist() == list(range(population.size))
+        assert "0" not in file["populations"]
+    assert load(tmp_path / "program.h5") == program
 
 
 @pytest.mark.parametrize("word", ["end\0", "\ud800"])

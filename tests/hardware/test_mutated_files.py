@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -118,18 +119,32 @@ def wrong_values(leaf: store.Leaf) -> dict[str, store.Leaf | None]:
         wrong |= {"integer": np.asarray(7), "real": np.asarray(0.5)}
         if isinstance(leaf, str):
             return wrong | {"texts": (leaf, leaf), "unknown": "no such thing!"}
-        return wrong | {"text": "".join(leaf), "everything twice": leaf + leaf}
-    wrong |= {"real": leaf.astype(float), "narrow": leaf.astype(np.int8), "text": "7", "texts": ("7", "8")}
+        wrong |= {"text": "".join(leaf), "everything twice": leaf + leaf}
+        return wrong | {"last unknown": (*leaf[:-1], "no such thing!")}
+    leaf = leaf.astype(np.int64)
+    wrong |= {"real": leaf.astype(float), "boolean": leaf.astype(bool), "text": "7", "texts": ("7", "8")}
     wrong |= {"one more dimension": leaf[None, None], "unsigned": leaf.astype(np.uint64)}
     wrong |= {"above every range": np.asarray(leaf + 2**40), "below every range": np.asarray(leaf - 2**40)}
     if leaf.ndim:
         wrong |= {"one row less": leaf[1:], "scalar": np.asarray(leaf.flat[0])}
+    if leaf.ndim == 1:
+        wrong |= {"last above": np.append(leaf[:-1], 2**40), "last elsewhere": np.append(leaf[:-1], -(2**15))}
     return wrong
 
 
-ALLOWED = {("bias_mant", "scalar"), ("delays", "scalar"), ("steps", "one row less"), ("code", "one row less")}
+ALLOWED = {
+    ("steps", "one row less"),
+    ("code", "one row less"),
+    ("bias", "last elsewhere"),
+    ("bias_mant", "last elsewhere"),
+    ("delays", "last elsewhere"),
+    ("vocabulary", "last unknown"),
+    ("answers", "last unknown"),
+}
 """Field and change that make another valid program."""
 NAMED_INSTEAD = {
+    ("inputs/name", "everything twice"): "inputs/size",
+    ("schedule/lines/name", "everything twice"): "schedule/lines/on",
     ("projections/1/weights", "one row less"): "projections/1/delays",
     ("host/readouts/0/populations", "everything twice"): "host/readouts/0/weights",
     ("host/vocabulary", "everything twice"): "host",
@@ -157,14 +172,46 @@ def test_fields_of_wrong_type_shape_or_range_are_refused_by_name(leaves, tmp_pat
         message = str(refusal.value)
         named = NAMED_INSTEAD.get((name, what), name)
         assert f"dataset '{named}'" in message, f"{name}, {what}: {message}"
+        if what.startswith("last") and not re.search(r"/\d|^host/[tv]", name):
+            assert f", part {len(value) - 1}: " in message, f"{name}, {what}: {message}"
         assert "\n" not in message
 
 
 def test_a_rule_with_numbers_beyond_any_float_is_refused(leaves, tmp_path):
     for rule in (400 * "9" + "*x0*x1", "2^" + 5000 * "9" + "*x0*x1"):
-        store.write(tmp_path / "program.h5", "program", dict(leaves) | {"plastic/0/rule/dw": rule})
-        with pytest.raises(FileError, match="dataset 'plastic/0/rule"):
+        store.write(tmp_path / "program.h5", "program", dict(leaves) | {"plastic/rule/dw": (rule,)})
+        with pytest.raises(FileError, match="dataset 'plastic/rule"):
             load(tmp_path / "program.h5")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"projections/delays": np.array([0, 1])},
+            "dataset 'projections/1/delays' contradicts dataset 'projections/",
+        ),
+        ({"projections/1/delays": None}, "dataset 'projections/1/delays' is missing"),
+        ({"projections/1/delays": np.asarray(1)}, "dataset 'projections/1/delays' is missing or no array"),
+        ({"projections/delays": np.array([-(2**15)] * 2)}, "dataset 'projections/0/delays' is missing"),
+        (
+            {"projections/0/weight_exp": np.asarray(0)},
+            "dataset 'projections/0/weight_exp' contradicts dataset 'projections/",
+        ),
+        ({"projections/0/name": "in"}, "dataset 'projections/0/name' contradicts dataset 'projections/"),
+        (
+            {"projections/2/weights": np.eye(2, dtype=int)},
+            "dataset 'projections/2/weights' belongs to no part",
+        ),
+        ({"projections/01/weights": np.eye(2, dtype=int)}, "dataset 'projections/01/weights' belongs to no"),
+        ({"projections/shade": np.array([0, 1])}, "dataset 'projections/shade' belongs to no part"),
+    ],
+)
+def test_columns_and_arrays_that_contradict_each_other_are_refused(leaves, tmp_path, changes, told):
+    changed = {name: leaf for name, leaf in (dict(leaves) | changes).items() if leaf is not None}
+    store.write(tmp_path / "program.h5", "program", changed)
+    with pytest.raises(FileError, match=told):
+        load(tmp_path / "program.h5")
 
 
 @pytest.mark.parametrize("notes", ["[1]", '{"a": 1}', "7", "{", "[" * 10**5])
@@ -208,8 +255,8 @@ def add(name: str, file: h5py.File) -> None:
 
 def edits(leaves: dict[str, store.Leaf]) -> Iterator[tuple[str, Callable[[h5py.File], None]]]:
     """What the message must say, and an edit that leaves the checksum of all datasets as it was."""
-    for version in (0, 1, 3, -2, 2.0, 2**40, np.bytes_("2"), [2, 2], h5py.Empty("i8")):
-        yield "this code reads version 2", partial(set_attribute, "version", version)
+    for version in (0, 1, 2, -3, 3.0, 2**40, np.bytes_("3"), [3, 3], h5py.Empty("i8")):
+        yield "this code reads version 3", partial(set_attribute, "version", version)
     told = {"kind": "give a program", "format": "another program", "sha256": "added or removed"}
     for value in (7, np.bytes_("recording"), np.bytes_(b"\xff"), [b"program", b"x"], h5py.Empty("S1")):
         for name in told:
@@ -231,7 +278,14 @@ def edits(leaves: dict[str, store.Leaf]) -> Iterator[tuple[str, Callable[[h5py.F
         {"data": np.array([b"\xff\xfe"])},
     ):
         yield "dataset 'projections/0/weights' cannot be read", partial(replace, "projections/0/weights", how)
-    for name in ("extra", "populations/9/name", "inputs/x/name", "projections/0/weights2", "name2"):
+    for name in (
+        "extra",
+        "populations/9/name",
+        "inputs/x/name",
+        "projections/0/weights2",
+        "name2",
+        "probes/u",
+    ):
         yield f"dataset '{name}' ", partial(add, name)
 
 
