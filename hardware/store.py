@@ -89,18 +89,17 @@ def _fits_halved(data: npt.NDArray[Any]) -> bool:
 
 
 def _encoded(name: str, leaf: str | tuple[str, ...]) -> npt.NDArray[Any]:
+    encoded = []
     for text in (leaf,) if isinstance(leaf, str) else leaf:
         try:
-            text.encode()
+            encoded.append(text.encode())
         except UnicodeEncodeError as error:
             raise FileError(
                 f"dataset {name!r} cannot hold the text {text!r} ({error}): use Unicode"
             ) from error
         if text.endswith("\0"):  # HDF5 pads texts with NUL
             raise FileError(f"dataset {name!r} cannot hold the text {text!r}: it must not end with NUL")
-    return np.array(
-        leaf.encode() if isinstance(leaf, str) else [text.encode() for text in leaf], dtype=np.bytes_
-    )
+    return np.array(encoded[0] if isinstance(leaf, str) else encoded, dtype=np.bytes_)
 
 
 def _checked(

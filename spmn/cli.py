@@ -43,10 +43,10 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting other than the preset's, such as depth=2."),
 ]
-RunFolder = Annotated[
-    Path,
-    typer.Argument(metavar="RUN", help="Folder of a training run, or a name like babi/16.", parser=located),
-]
+RUN: Any = typer.Argument(
+    metavar="RUN", help="Folder of a training run, or a name like babi/16.", parser=located
+)
+RunFolder = Annotated[Path, RUN]
 
 
 @train_app.command("babi")
@@ -190,9 +190,7 @@ def _sweep_table(jobs: Any) -> Table:
 
 @app.command()
 def evaluate(
-    run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="Folder of a training run, or a name like babi/16.")
-    ] = None,
+    run: Annotated[Path | None, RUN] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="Score a set of networks that come with this package, such as babi.")
     ] = None,
@@ -227,7 +225,7 @@ def evaluate(
     if tasks is not None:
         raise SettingsError("--tasks goes with --pretrained; a run is scored on its own tasks")
     loaded = None if program is None else load(program)
-    report = score(located(run), folder, split or "valid", runner, limit, memory_bits, loaded)
+    report = score(run, folder, split or "valid", runner, limit, memory_bits, loaded)
     if as_json:
         print(json.dumps(report.to_dict(), indent=1))
         return

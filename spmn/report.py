@@ -111,10 +111,9 @@ def evaluate_pretrained(
     for task in tasks or pretrained.tasks(name):
         run = open_run(pretrained.folder(name, task))
         stories = unseen(task, 1000, 0, set()) if data is None else stories_of(run, data, split)
-        program = load_program(run.folder / "program.h5")
-        found[task] = score(
-            run.trained(), limited(stories, limit), "generated" if data is None else split, runner, program
-        )
+        program = None if runner == "torch" else load_program(run.folder / "program.h5")
+        told = "generated" if data is None else split
+        found[task] = score(run.trained(), limited(stories, limit), told, runner, program)
         report(task, found[task])
     return found
 

@@ -29,15 +29,10 @@ def measure(
     """Score runs on all of their validation stories, torch and emulator, and enter them in results.json."""
     known = {results.key(r): r for r in results.read()} if results.RESULTS.exists() else {}
     for run in results.finished(folders):
-        has = (
-            run.source.tasks[0],
-            run.training.seed,
-            "generated" if run.source.folder is None else "official",
-        )
-        if has in known and known[has].curve == tuple(line["error"] for line in run.metrics) and not again:
+        before = known.get(results.key(run))
+        if before and before.curve == results.curve(run) and not again:
             continue
-        result = results.measure(run)
-        known[has] = result
+        result = known[results.key(run)] = results.measure(run)
         results.write(list(known.values()))
         console.print(
             f"{run.folder.name}: torch {result.error:.2%}, emulator {result.chip:.2%}, "

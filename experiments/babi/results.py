@@ -67,7 +67,7 @@ def measure(run: Run) -> Result:
         spikes=report.cost["spikes"],
         synaptic_operations=report.cost["synaptic_operations"],
         plastic_updates=report.cost["plastic_updates"],
-        curve=tuple(line["error"] for line in run.metrics),
+        curve=curve(run),
         training=tuple(round(1 - line["accuracy"], 5) for line in run.metrics),
     )
 
@@ -109,9 +109,16 @@ def write(results: Sequence[Result], path: Path = RESULTS) -> None:
         temporary.write_text(f'{{\n "runs": [\n{lines}\n ]\n}}\n')
 
 
-def key(result: Result) -> tuple[int, int, str]:
-    """What tells runs apart: task, seed and whether the stories are official."""
-    return result.task, result.seed, "generated" if result.protocol == "generated" else "official"
+def key(of: Run | Result) -> tuple[int, int, bool]:
+    """What tells runs apart: task, seed and whether all stories are generated."""
+    if isinstance(of, Run):
+        return of.source.tasks[0], of.training.seed, of.source.folder is None
+    return of.task, of.seed, of.protocol == "generated"
+
+
+def curve(run: Run) -> tuple[float, ...]:
+    """Validation error by epoch: two trainings do not have the same."""
+    return tuple(line["error"] for line in run.metrics)
 
 
 def kept(results: Sequence[Result]) -> list[Result]:

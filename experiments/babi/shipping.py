@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.babi.results import Result
-from hardware.atomic import atomic
+from experiments.babi.results import Result, curve, key
 from hardware.files import save
 from spmn import pretrained
 from spmn.errors import CheckpointError
@@ -28,10 +26,10 @@ def ship(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = SHELF) -> 
 
     Raises CheckpointError where a chosen run is not among `runs`, or where they take more than LIMIT.
     """
-    by_key = {(run.source.tasks[0], run.training.seed): run for run in runs if run.source.folder is not None}
+    by_key = {key(run): run for run in runs}
     for result in chosen:
-        run = by_key.get((result.task, result.seed))
-        if run is None or tuple(line["error"] for line in run.metrics) != result.curve:
+        run = by_key.get(key(result))
+        if run is None or curve(run) != result.curve:
             raise CheckpointError(
                 f"the run of task {result.task} with seed {result.seed} in results.json is not among these "
                 "folders; name its folder, or measure anew"
@@ -49,9 +47,8 @@ def _ship(run: Run, folder: Path) -> None:
     shipped = replace(run, folder=folder, source=replace(run.source, folder="en-10k"))
     shipped.write()
     weights = {name: tensor.to(torch.float16) for name, tensor in run.trained().state_dict().items()}
-    save_tensors(folder / "network.safetensors", weights, {"task": run.source.tasks[0]})
     (task,) = run.source.tasks
+    save_tensors(folder / "network.safetensors", weights, {"task": task})
     save(export(open_run(folder).trained(), attributes={"tasks": str([task])}), folder / "program.h5")
     keep = ("epoch", "seconds", "loss", "accuracy", "error", "content", "age_error")
-    with atomic(folder / "metrics.jsonl") as path:
-        path.write_text("".join(json.dumps({k: line[k] for k in keep}) + "\n" for line in run.metrics))
+    shipped.write_metrics([{name: line[name] for name in keep} for line in run.metrics])
