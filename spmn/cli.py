@@ -213,6 +213,7 @@ def evaluate(
 ) -> None:
     """Error per task, spike rates, and agreement with torch."""
     from hardware.files import load
+    from spmn.export import MEMORY_BITS
     from spmn.report import evaluate as score
 
     folder = None if data is None else str(data)
@@ -220,6 +221,10 @@ def evaluate(
         raise SettingsError("name either a RUN folder or --pretrained SET, such as --pretrained babi")
     if run is None:
         assert pretrained is not None
+        if program is not None or memory_bits != MEMORY_BITS:
+            raise SettingsError(
+                "--program and --memory-bits go with a RUN; --pretrained runs the programs that come with it"
+            )
         _evaluate_pretrained(pretrained, tasks, folder, split or "test", runner, limit, as_json)
         return
     if tasks is not None:

@@ -25,7 +25,8 @@ def sets() -> list[str]:
 def tasks(name: str) -> list[int]:
     """Tasks that a set has a network for. Raises SettingsError naming the sets that exist."""
     if name not in sets():
-        raise SettingsError(f"there are no pretrained networks {name!r}; choose one of {', '.join(sets())}")
+        known = f"choose one of {', '.join(sets())}" if sets() else "this version comes without any"
+        raise SettingsError(f"there are no pretrained networks {name!r}; {known}")
     return sorted(int(path.name.removeprefix("task")) for path in (HERE / name).glob("task[0-9]*"))
 
 

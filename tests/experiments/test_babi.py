@@ -141,6 +141,8 @@ def test_a_name_stands_for_a_pretrained_run(tmp_path: Path, monkeypatch: pytest.
         (["--pretrained", "tiny", "--tasks", "2"], "no network for task 2; it has 1"),
         (["--pretrained", "tiny", "--split", "valid"], "name them with --data"),
         (["--pretrained", "tiny", "--data", "nowhere"], "nowhere"),
+        (["--pretrained", "tiny", "--memory-bits", "4"], "--memory-bits go with a RUN"),
+        (["--pretrained", "tiny", "--program", "p.h5"], "--program and"),
         ([], "RUN folder or --pretrained"),
         (["tiny/1", "--pretrained", "tiny"], "RUN folder or --pretrained"),
         (["tiny/1", "--tasks", "1"], "--tasks goes with --pretrained"),
