@@ -18,6 +18,7 @@ from spmn.datasets import babi
 from spmn.datasets.generator import generate
 from spmn.errors import CheckpointError, DataError, SpmnError
 from spmn.export import export
+from spmn.network import SPMN
 from spmn.report import score
 from spmn.runs import Run, open_run
 from spmn.settings import RECIPES, Network, Preset, Training, to_dict
@@ -62,9 +63,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def test_a_run_is_measured_and_shipped(run: Run, tmp_path: Path) -> None:
+def test_a_run_is_measured_and_shipped(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = results.finished([run.folder.parent])
+    scored: list[SPMN] = []
+    monkeypatch.setattr(
+        results, "score", lambda network, *rest: scored.append(network) or score(network, *rest)
+    )
     result = results.measure(found)
+    for parameter in scored[0].parameters():
+        assert torch.equal(parameter, parameter.half().float())  # what is shipped is what was measured
     assert result.protocol == "official"
     assert result.curve == tuple(line["error"] for line in run.metrics)
     size = shipping.ship([found], [result], tmp_path)
