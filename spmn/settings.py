@@ -72,7 +72,7 @@ class Training:
     practice_late: float = 0.1  # the same in later cycles
     practice_loss: float = 0.0  # weight of answering practice questions beside answering ordinary ones
     clue_loss: float = 0.1  # weight of a practice question's clues beside an ordinary question
-    rename: str = ""  # words drawn anew for each other in every training story: "mary john, kitchen garden"
+    rename: str = ""  # names drawn anew for each other in every training story: "mary john, red_sphere box"
     rename_from: float = 0.0  # share of the epochs before the first in which stories are renamed
     warm_start: str = ""  # a run, or a network like babi/2, whose weights training starts from
     validation: float = 0.1  # share of the distinct stories set aside

@@ -14,18 +14,20 @@ from spmn.renaming import Renaming
 
 PEOPLE, OTHERS = "daniel john mary sandra", "bill fred julie mary"
 PLACES = "bathroom bedroom garden hallway kitchen office"
+ANIMALS = "bernhard brian greg julius lily"
+OBJECTS = "blue_square pink_rectangle red_sphere red_square triangle yellow_square"
 
 
 @pytest.fixture(scope="module")
 def told() -> dict[int, tuple[list[Story], Vocabulary]]:
-    stories = {task: generate(task, 400, 0) for task in (2, 3, 5, 7, 8, 14, 19)}
+    stories = {task: generate(task, 400, 0) for task in (2, 3, 5, 7, 8, 14, 16, 17, 19)}
     return {task: (some, Vocabulary.of(some)) for task, some in stories.items()}
 
 
 def text_of(told: Stream, vocabulary: Vocabulary, like: Story) -> Story:
     """Back to sentences, with capitals."""
     names = {word.lower() for line in like.lines for word in line.text.split()[1:] if word[0].isupper()}
-    names |= set(PEOPLE.split()) | set(OTHERS.split()) | {"jeff"}
+    names |= set(f"{PEOPLE} {OTHERS} {ANIMALS} jeff".split())
     lines = []
     for line, ids, target in zip(like.lines, told.words, told.target, strict=True):
         words = [vocabulary.words[w] for w in ids if w]
@@ -48,6 +50,8 @@ def text_of(told: Stream, vocabulary: Vocabulary, like: Story) -> Story:
         (7, f"{PEOPLE}, {PLACES}, apple football milk"),
         (8, f"{PEOPLE}, {PLACES}, apple football milk"),
         (14, f"{OTHERS}, bedroom cinema kitchen office park school"),
+        (16, f"{ANIMALS}, gray green white yellow, frog lion rhino swan"),
+        (17, f"{OBJECTS}, left right, above below"),
         (19, PLACES),
     ],
 )
@@ -85,6 +89,35 @@ def test_an_answer_that_nobody_could_say_keeps_the_names() -> None:
         renamed = renaming(as_told, np.random.default_rng(seed))
         assert (renamed.words == as_told.words).all()
         assert (renamed.target == as_told.target).all()
+
+
+def test_names_of_several_words() -> None:
+    lines = (
+        Line(1, "Is the red sphere red?"),
+        Line(2, "A sphere is red sphere and box"),
+        Line(3, "What? ", "red sphere,box", (1,)),
+        Line(4, "What? ", "box,red sphere", (1,)),
+    )
+    vocabulary = Vocabulary.of([Story(17, lines)])
+    renaming = Renaming.of("red_sphere box", vocabulary)
+    as_told = stream(Story(17, lines), vocabulary)
+    telling = {
+        (*(" ".join(vocabulary.words[w] for w in ids if w) for ids in told.words[:2]), told.target[2])
+        for told in (renaming(as_told, np.random.default_rng(seed)) for seed in range(10))
+    }
+    assert telling == {
+        ("is the red sphere red", "a sphere is red sphere and box", vocabulary.answer_id("red sphere,box")),
+        ("is the box red", "a sphere is box and red sphere", vocabulary.answer_id("box,red sphere")),
+    }
+
+
+def test_a_sentence_that_grows_too_long_keeps_the_names() -> None:
+    story = Story(17, (Line(1, "A box"), Line(2, "red sphere"), Line(3, "box what? ", "no", (1,))))
+    vocabulary = Vocabulary.of([story])
+    renaming = Renaming.of("red_sphere box", vocabulary)
+    as_told = stream(story, vocabulary)
+    for seed in range(10):
+        assert (renaming(as_told, np.random.default_rng(seed)).words == as_told.words).all()
 
 
 @pytest.mark.parametrize(
