@@ -15,41 +15,52 @@ from spmn.events import QUESTION, Ints, Stream, Vocabulary
 
 Phrase = tuple[int, ...]
 """Word ids of a name: of "garden", or of "red sphere"."""
+Form = Phrase | str
+"""What a name is called: words, or what only answers say, such as "n" for "north"."""
 
 
 @dataclass(frozen=True)
 class Renaming:
     """Groups of names that may stand for each other."""
 
-    groups: tuple[tuple[Phrase, ...], ...]
+    groups: tuple[tuple[tuple[Form, ...], ...], ...]  # every name of a group has the same number of forms
     words: int  # in the vocabulary
-    answers: dict[tuple[Phrase | str, ...], int]  # parts of an answer -> answer id
-    parts: tuple[tuple[Phrase | str, ...], ...]  # answer id -> its parts: word ids, or what is no word
+    answers: dict[tuple[Form, ...], int]  # parts of an answer -> answer id
+    parts: tuple[tuple[Form, ...], ...]  # answer id -> its parts
 
     @classmethod
     def of(cls, groups: str, vocabulary: Vocabulary) -> Renaming:
-        """Groups written as "mary john sandra, red_sphere triangle": "_" joins the words of one name.
+        """Groups written as "mary john, red_sphere triangle, north/n south/s".
 
-        Raises SettingsError for a name that stands in two places, or a word that no training story says.
+        "_" joins the words of one name, "/" its forms, which are renamed together.
+
+        Raises SettingsError for a name that stands in two places, a form that no training story says, and a
+        group in which some names have more forms than others.
         """
         index = {word: i for i, word in enumerate(vocabulary.words)}
-        listed = groups.replace(",", " ").split()
-        if twice := sorted({name for name in listed if listed.count(name) > 1}):
-            raise SettingsError(f"rename names {twice[0]!r} twice; a name belongs to one group")
-        if strange := [word for name in listed for word in name.split("_") if word not in index]:
-            raise SettingsError(
-                f"rename names {strange[0]!r}, which no training story says; give --set rename= without it"
-            )
 
-        def ids(words: str) -> Phrase:
-            return tuple(index[word] for word in words.split("_"))
-
-        def part(said: str) -> Phrase | str:  # "Bill" as an answer is the word "bill"
+        def form(said: str) -> Form:  # "Bill" as an answer is the word "bill"
             words = said.lower().split()
-            return ids("_".join(words)) if all(word in index for word in words) else said
+            return tuple(index[word] for word in words) if all(word in index for word in words) else said
 
-        known = [tuple(ids(name) for name in group.split()) for group in groups.split(",")]
-        parts = tuple(tuple(part(said) for said in a.split(",")) for a in vocabulary.answers)
+        parts = tuple(tuple(form(said) for said in answer.split(",")) for answer in vocabulary.answers)
+        sayable = {said for answer in parts for said in answer}
+        known, seen = [], set[str]()
+        for group in groups.split(","):
+            names = [name.split("/") for name in group.split()]
+            if len({len(forms) for forms in names}) > 1:
+                raise SettingsError(f"rename: the names of {group.strip()!r} differ in their number of forms")
+            for said in (said for forms in names for said in forms):
+                if said in seen:
+                    raise SettingsError(f"rename names {said!r} twice; a name belongs to one group")
+                seen.add(said)
+                spoken = form(said.replace("_", " "))
+                if isinstance(spoken, str) and spoken not in sayable:
+                    raise SettingsError(
+                        f"rename names {spoken!r}, which no training story says; "
+                        "give --set rename= without it"
+                    )
+            known.append(tuple(tuple(form(said.replace("_", " ")) for said in forms) for forms in names))
         return cls(
             tuple(group for group in known if len(group) > 1),
             len(vocabulary.words),
@@ -63,17 +74,20 @@ class Renaming:
 
         Answers are renamed part by part ("milk,apple" names two things). For stories without practice.
         """
-        names = dict[Phrase, Phrase]()
+        names = dict[Form, Form]()
         for group in self.groups:
-            names.update(zip(group, (group[i] for i in random.permutation(len(group))), strict=True))
+            for old, i in zip(group, random.permutation(len(group)), strict=True):
+                names.update(zip(old, group[i], strict=True))
         target = story.target.copy()
         for n in np.flatnonzero((story.kind == QUESTION) & (story.target >= 0)):
-            parts = self.parts[target[n]]
-            answer = tuple(part if isinstance(part, str) else names.get(part) or part for part in parts)
+            answer = tuple(names.get(part) or part for part in self.parts[target[n]])
             if answer not in self.answers:
                 return story
             target[n] = self.answers[answer]
-        words = self._retold(story.words, names)
+        phrases = {
+            old: new for old, new in names.items() if isinstance(old, tuple) and isinstance(new, tuple)
+        }
+        words = self._retold(story.words, phrases)
         return story if words is None else replace(story, words=words, target=target)
 
     def _retold(self, told: Ints, names: dict[Phrase, Phrase]) -> Ints | None:

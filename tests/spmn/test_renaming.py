@@ -53,6 +53,7 @@ def text_of(told: Stream, vocabulary: Vocabulary, like: Story) -> Story:
         (16, f"{ANIMALS}, gray green white yellow, frog lion rhino swan"),
         (17, f"{OBJECTS}, left right, above below"),
         (19, PLACES),
+        (19, f"{PLACES}, north/n south/s, east/e west/w"),
     ],
 )
 def test_renamed_stories_are_true(
@@ -122,7 +123,13 @@ def test_a_sentence_that_grows_too_long_keeps_the_names() -> None:
 
 @pytest.mark.parametrize(
     ("groups", "said"),
-    [("mary john", "'john', which no training story says"), ("mary, mary", "'mary' twice")],
+    [
+        ("mary john", "'john', which no training story says"),
+        ("mary_lou", "'mary lou', which no training story says"),
+        ("mary, mary", "'mary' twice"),
+        ("mary/garden, garden", "'garden' twice"),
+        ("mary/went garden", "'mary/went garden' differ in their number of forms"),
+    ],
 )
 def test_words_that_cannot_be_renamed_are_refused(groups: str, said: str) -> None:
     story = Story(1, (Line(1, "Mary went to the garden."), Line(2, "Where is Mary? ", "garden", (1,))))
