@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hardware.atomic import atomic
@@ -141,7 +141,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         with atomic(path) as temporary:
-            save_file(plain, temporary, metadata={KEY: json.dumps({"version": VERSION, **about})})
+            # written here: safetensors makes files that only their owner can read
+            temporary.write_bytes(save(plain, {KEY: json.dumps({"version": VERSION, **about})}))
     except (OSError, SafetensorError) as problem:
         raise CheckpointError(_cannot_write(path, problem)) from None
 

@@ -140,6 +140,11 @@ def test_foreign_weights_are_refused(run: Run) -> None:
         open_run(run.folder).trained()
 
 
+def test_weights_can_be_read_by_whoever_may_read_the_run(run: Run) -> None:
+    modes = {path.stat().st_mode for path in run.folder.iterdir()}
+    assert len(modes) == 1, modes
+
+
 def test_other_versions_are_refused(run: Run) -> None:
     record = json.loads((run.folder / "run.json").read_text())
     (run.folder / "run.json").write_text(json.dumps({**record, "version": 99}))
