@@ -34,8 +34,8 @@ def test_a_recipe_is_for_one_task() -> None:
     assert preset("default", (1, 2)) == preset("default") == Preset()
     recipe = preset("single", (2,))
     assert recipe == RECIPES["single"][2]
-    assert recipe.training.rename_from == 0.4
-    assert recipe.network.dropout == 0.3  # of all tasks of the preset
+    assert recipe.training.warm_start == "babi/1"
+    assert recipe.training.practice == 0.0
     for tasks in ((1, 2), (), (21,)):
         with pytest.raises(SettingsError, match="one task at a time"):
             preset("single", tasks)
@@ -46,3 +46,11 @@ def test_a_recipe_is_for_one_task() -> None:
 def test_every_recipe_names_a_task_and_settings_that_exist() -> None:
     for recipes in RECIPES.values():
         assert set(recipes) <= set(range(1, 21))
+        for recipe in recipes.values():
+            for _ in recipes:  # a chain of warm starts ends, and all of it has the same size
+                if not recipe.training.warm_start:
+                    break
+                before = recipes[int(recipe.training.warm_start.removeprefix("babi/"))]
+                assert before.network == recipe.network
+                recipe = before
+            assert not recipe.training.warm_start
