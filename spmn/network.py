@@ -107,7 +107,9 @@ class Encoder(nn.Module):
         self.position = nn.Parameter(torch.stack((0.7 + 0.7 * from_first, 0.7 * from_last)))
         self.kind = nn.Parameter(torch.randn(2, settings.embedding))  # statement, question
         ones = torch.ones(settings.encoder)
-        self.projection = Projection(settings.embedding, ones, torch.zeros(settings.encoder))
+        self.projection = Projection(
+            settings.embedding, ones, torch.zeros(settings.encoder), settings.weight_scale
+        )
 
     def forward(self, words: Tensor, asks: Tensor) -> Tensor:
         """words: [S, length] ids; asks: [S] bool; returns constant currents [S, encoder]."""
@@ -128,7 +130,7 @@ class Level(nn.Module):
         self.sizes = [key, key, value, heads, heads]  # k, q, a, u, r
         gains = [torch.full((n,), g) for n, g in zip(self.sizes, (1.0, 1.0, 2.0, 2.0, 2.0), strict=True)]
         biases = [torch.full((n,), b) for n, b in zip(self.sizes, (-0.3, -0.3, 0.0, 1.0, 1.0), strict=True)]
-        self.drive = Projection(inputs, torch.cat(gains), torch.cat(biases))
+        self.drive = Projection(inputs, torch.cat(gains), torch.cat(biases), settings.weight_scale)
         self.clock = nn.Parameter(1.5 * torch.eye(settings.values, 2 * DIGIT))  # into the last head's a
         self.memory = PlasticMemory(rule_named(settings.rule), heads, settings.keys, settings.values)
         self.by_event = by_event(self.memory.rule)
@@ -226,7 +228,7 @@ class SPMN(nn.Module):
         inputs = [settings.encoder + d * settings.recall for d in range(settings.depth + 1)]
         self.level = nn.ModuleList(Level(settings, n) for n in inputs[:-1])
         ones = torch.ones(settings.decoder)
-        self.decoder = Projection(inputs[-1], 2 * ones, torch.zeros(settings.decoder))
+        self.decoder = Projection(inputs[-1], 2 * ones, torch.zeros(settings.decoder), settings.weight_scale)
         self.readout = nn.Linear(settings.decoder, len(vocabulary.answers))
         self.completion = nn.Linear(settings.decoder, len(vocabulary.words))
         self.clue = ClueHeads(settings.depth, settings.recall, len(vocabulary.words))

@@ -79,10 +79,6 @@ def standardise_reference(weight: Tensor, gain: Tensor) -> Tensor:
     return standardised
 
 
-LENGTH = 4.0
-"""Scale of the weights that a projection starts with, in units of 1 / sqrt(inputs)."""
-
-
 class Projection(nn.Module):
     """Weight-standardised synapses from one population to another.
 
@@ -92,14 +88,13 @@ class Projection(nn.Module):
     numbers once trained (`folded`), as the chip needs them. After Qiao et al. 2019 (arXiv 1903.10520).
 
     The scale of w is free, but a step of Adam turns a short row further than a long one: rows start long
-    enough that they cannot swing about (`LENGTH` times the usual bound).
+    enough that they do not swing about, drawn uniformly within scale / sqrt(inputs).
     """
 
-    def __init__(self, inputs: int, gain: Tensor, bias: Tensor) -> None:
+    def __init__(self, inputs: int, gain: Tensor, bias: Tensor, scale: float = 4.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(
-            torch.empty(gain.numel(), inputs).uniform_(-1, 1) * (LENGTH * inputs**-0.5)
-        )
+        bound = scale * inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(gain.numel(), inputs).uniform_(-1, 1) * bound)
         self.gain = nn.Parameter(gain.clone())
         self.bias = nn.Parameter(bias.clone())
 

@@ -33,6 +33,7 @@ class Network:
     steps: int = 5  # steps of an event's window (T)
     dv: float = 0.1  # membrane leak per step: v <- (1 - dv) v
     slope: float = 1.0  # steepness of the surrogate gradient 1 / (1 + slope |v - 1|)^2
+    weight_scale: float = 4.0  # bound of the weights drawn at the start, in 1 / sqrt(inputs)
     dropout: float = 0.1  # on the decoder's mean spikes, in training only
     spike_dropout: float = 0.0  # of encoder and recall neurons on their way to the levels, in training only
     rule: str = "two-factor"  # plasticity of M: a name in spmn.plasticity.RULES
@@ -41,7 +42,8 @@ class Network:
         for name in ("depth", "heads", "keys", "values", "embedding", "encoder", "decoder", "steps"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(0 <= self.dv <= 1, "dv", self.dv, "from 0 to 1")
-        _require(self.slope > 0, "slope", self.slope, "above 0")
+        for name in ("slope", "weight_scale"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("dropout", "spike_dropout"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
 
