@@ -66,6 +66,13 @@ def test_projection_is_standardised_and_folds() -> None:
     torch.testing.assert_close(projection(spikes), spikes @ folded.T + torch.tensor([0.5, -0.5]))
 
 
+def test_rows_start_within_their_bound() -> None:
+    for scale in (1.0, 4.0):
+        drawn = Projection(100, torch.ones(200), torch.zeros(200), scale).weight.detach() * 100**0.5
+        assert 0.99 * scale < float(drawn.abs().max()) <= scale
+        assert abs(float(drawn.mean())) < 0.02 * scale
+
+
 def test_gradient_reaches_silent_neurons() -> None:
     current = torch.full((3, 1), 0.2, requires_grad=True)
     lif(current, 0.1, 2.0).sum().backward()
