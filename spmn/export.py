@@ -240,6 +240,11 @@ def memory_level(
 
     full = 2**memory_bits - 2
     payload = payload or min(PAYLOAD, 1 << room(full * s.keys))
+    if payload < 2:
+        raise ExportError(
+            f"the payload of a written key is {payload} ({memory_bits} bits of memory, {s.keys} keys); "
+            "it must be at least 2 to teach: give fewer --memory-bits"
+        )
     shift = max(0, room(payload * full * s.keys))
     vth, rule = recall_threshold(level, full << shift), chip_rule(level, payload, full)
     teacher = max(0, math.ceil(math.log2((vth + 1) / 255)))

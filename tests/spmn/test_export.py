@@ -212,6 +212,13 @@ def test_what_the_chip_cannot_do_is_refused(network: SPMN, change: dict[str, obj
         export(SPMN(settings, network.vocabulary))
 
 
+def test_memory_too_fine_to_be_taught_is_refused(network: SPMN) -> None:
+    wide = SPMN(dataclasses.replace(network.settings, keys=64), network.vocabulary)
+    export(wide, memory_bits=7)
+    with pytest.raises(ExportError, match=r"payload of a written key is 1 \(8 bits of memory, 64 keys\)"):
+        export(wide, memory_bits=8)
+
+
 def test_weights_that_are_not_finite_are_refused(network: SPMN) -> None:
     with torch.no_grad():
         network.decoder.bias[0] = float("nan")
