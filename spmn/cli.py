@@ -393,6 +393,14 @@ def finetune(
     console.print(f"wrote {out}; next: spmn evaluate {run} --runner emulator --program {out}")
 
 
+def _typed() -> str:
+    """The next line; an empty one where the input ends."""
+    try:
+        return console.input("> ").strip()
+    except EOFError:
+        return ""
+
+
 @app.command()
 def ask(run: RunFolder) -> None:
     """Type sentences and questions; see the answer, what was recalled, and from which sentence."""
@@ -404,7 +412,7 @@ def ask(run: RunFolder) -> None:
     console.print(
         f"words: {words}\na line with ? asks, 'forget' empties the memory, an empty line ends; runner: torch"
     )
-    while line := console.input("> ").strip():
+    while line := _typed():
         if line == "forget":
             dialogue = Dialogue(dialogue.network)
             continue

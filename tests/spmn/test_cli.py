@@ -93,7 +93,7 @@ def test_export_and_info(run: Path, tmp_path: Path) -> None:
 
 
 def test_ask(run: Path) -> None:
-    talk = "Mary went to the garden.\nWhere is Mary?\nWhere is the moon?\nforget\nWhere is Mary?\n\n"
+    talk = "Mary went to the garden.\nWhere is Mary?\nWhere is the moon?\nforget\nWhere is Mary?\n"
     done = spmn("ask", run, say=talk)
     assert done.returncode == 0, done.stderr
     assert "from: 1 Mary went to the garden." in done.stdout
