@@ -35,7 +35,7 @@ class Renaming:
         "_" joins the words of one name, "/" its forms, which are renamed together.
 
         Raises SettingsError for a name that stands in two places, a form that no training story says, and a
-        group in which some names have more forms than others.
+        group whose names differ in their number of forms or in which of them are words.
         """
         index = {word: i for i, word in enumerate(vocabulary.words)}
 
@@ -44,23 +44,27 @@ class Renaming:
             return tuple(index[word] for word in words) if all(word in index for word in words) else said
 
         parts = tuple(tuple(form(said) for said in answer.split(",")) for answer in vocabulary.answers)
-        sayable = {said for answer in parts for said in answer}
-        known, seen = [], set[str]()
+        in_answers = {said for answer in parts for said in answer}
+        known, seen = list[tuple[tuple[Form, ...], ...]](), set[str]()
         for group in groups.split(","):
-            names = [name.split("/") for name in group.split()]
-            if len({len(forms) for forms in names}) > 1:
-                raise SettingsError(f"rename: the names of {group.strip()!r} differ in their number of forms")
-            for said in (said for forms in names for said in forms):
+            listed = [name.split("/") for name in group.split()]
+            for said in (said for name in listed for said in name):
                 if said in seen:
                     raise SettingsError(f"rename names {said!r} twice; a name belongs to one group")
                 seen.add(said)
-                spoken = form(said.replace("_", " "))
-                if isinstance(spoken, str) and spoken not in sayable:
-                    raise SettingsError(
-                        f"rename names {spoken!r}, which no training story says; "
-                        "give --set rename= without it"
-                    )
-            known.append(tuple(tuple(form(said.replace("_", " ")) for said in forms) for forms in names))
+            names = tuple(tuple(form(said.replace("_", " ")) for said in name) for name in listed)
+            texts = [said for name in names for said in name if isinstance(said, str)]
+            if strange := [text for text in texts if text not in in_answers]:
+                raise SettingsError(
+                    f"rename names {strange[0]!r}, which no training story says; "
+                    "give --set rename= without it"
+                )
+            if len({tuple(map(type, name)) for name in names}) > 1:
+                raise SettingsError(
+                    f"rename: the names of {group.strip()!r} differ in their number of forms, "
+                    "or some are words and others are said in answers alone"
+                )
+            known.append(names)
         return cls(
             tuple(group for group in known if len(group) > 1),
             len(vocabulary.words),

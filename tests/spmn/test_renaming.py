@@ -129,10 +129,12 @@ def test_a_sentence_that_grows_too_long_keeps_the_names() -> None:
         ("mary, mary", "'mary' twice"),
         ("mary/garden, garden", "'garden' twice"),
         ("mary/went garden", "'mary/went garden' differ in their number of forms"),
+        ("mary N", "'mary N' differ in their number of forms, or some are words"),
     ],
 )
 def test_words_that_cannot_be_renamed_are_refused(groups: str, said: str) -> None:
-    story = Story(1, (Line(1, "Mary went to the garden."), Line(2, "Where is Mary? ", "garden", (1,))))
+    lines = (Line(1, "Mary went to the garden."), Line(2, "Where is Mary? ", "garden", (1,)))
+    story = Story(1, (*lines, Line(3, "Where is Mary? ", "N", (1,))))
     with pytest.raises(SettingsError, match=said):
         Renaming.of(groups, Vocabulary.of([story]))
 
