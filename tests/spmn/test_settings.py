@@ -35,7 +35,7 @@ def test_a_recipe_is_for_one_task() -> None:
     recipe = preset("single", (2,))
     assert recipe == RECIPES["single"][2]
     assert recipe.training.warm_start == "babi/1"
-    assert recipe.training.practice == 0.0
+    assert recipe.training.practice == 0.0  # of all tasks of the preset
     for tasks in ((1, 2), (), (21,)):
         with pytest.raises(SettingsError, match="one task at a time"):
             preset("single", tasks)
