@@ -13,7 +13,7 @@ from spmn.datasets.babi import Story
 from spmn.errors import SettingsError
 from spmn.events import PRACTICE, QUESTION, Events, collate, stream
 from spmn.network import SPMN, Level, clock_lines, distinct
-from spmn.neurons import lif
+from spmn.neurons import Projection, lif
 from spmn.settings import PRESETS, Network, preset
 
 
@@ -158,3 +158,14 @@ def test_what_was_picked_out_at_questions_is_what_happened_there(network: SPMN, 
         spikes = torch.cat((activity.encoder, *(level.recall for level in activity.levels)), -1)
         assert torch.equal(activity.seen(rows), spikes.permute(1, 2, 0, 3)[rows])
         assert activity.seen(rows).requires_grad
+
+
+def test_weight_scale_reaches_every_projection(network: SPMN) -> None:
+    drawn = []
+    for scale in (1.0, 2.0):
+        torch.manual_seed(0)
+        built = SPMN(replace(network.settings, weight_scale=scale), network.vocabulary)
+        drawn.append([module.weight for module in built.modules() if isinstance(module, Projection)])
+    assert len(drawn[0]) == network.settings.depth + 2
+    for short, long in zip(*drawn, strict=True):
+        torch.testing.assert_close(2 * short, long)

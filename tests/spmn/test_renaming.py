@@ -112,6 +112,19 @@ def test_names_of_several_words() -> None:
     }
 
 
+def test_the_longest_name_is_meant() -> None:
+    """ "red sphere" is a box renamed or itself, never a blue sphere."""
+    story = Story(17, (Line(1, "red sphere is red"), Line(2, "box is blue"), Line(3, "what? ", "no", (1,))))
+    vocabulary = Vocabulary.of([story])
+    renaming = Renaming.of("red_sphere box, red blue", vocabulary)
+    as_told = stream(story, vocabulary)
+    told = {
+        " ".join(vocabulary.words[w] for w in renaming(as_told, np.random.default_rng(seed)).words[0] if w)
+        for seed in range(20)
+    }
+    assert told == {"red sphere is red", "red sphere is blue", "box is red", "box is blue"}
+
+
 def test_a_sentence_that_grows_too_long_keeps_the_names() -> None:
     story = Story(17, (Line(1, "A box"), Line(2, "red sphere"), Line(3, "box what? ", "no", (1,))))
     vocabulary = Vocabulary.of([story])

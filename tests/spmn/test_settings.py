@@ -22,6 +22,7 @@ def test_settings_are_changed_by_name() -> None:
         ("depth=two", "depth is 'two'; it must be a whole number"),
         ("dv=x", "dv is 'x'; it must be a number"),
         ("depth=0", "depth is 0; it must be at least 1"),
+        ("weight_scale=0", "weight_scale is 0.0; it must be above 0"),
         ("precision=int8", "precision is int8; it must be one of float32, bfloat16"),
     ],
 )
