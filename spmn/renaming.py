@@ -21,21 +21,24 @@ Form = Phrase | str
 
 @dataclass(frozen=True)
 class Renaming:
-    """Groups of names that may stand for each other."""
+    """Groups of names that may stand for each other. A group is one set of names, or several sets that may
+    also stand for each other as a whole."""
 
-    groups: tuple[tuple[tuple[Form, ...], ...], ...]  # every name of a group has the same number of forms
+    groups: tuple[tuple[tuple[tuple[Form, ...], ...], ...], ...]  # groups of sets of names of forms
     words: int  # in the vocabulary
     answers: dict[tuple[Form, ...], int]  # parts of an answer -> answer id
     parts: tuple[tuple[Form, ...], ...]  # answer id -> its parts
 
     @classmethod
     def of(cls, groups: str, vocabulary: Vocabulary) -> Renaming:
-        """Groups written as "mary john, red_sphere triangle, north/n south/s".
+        """Groups written as "mary john, red_sphere triangle, north/n south/s | east/e west/w".
 
-        "_" joins the words of one name, "/" its forms, which are renamed together.
+        "_" joins the words of one name, "/" its forms, which are renamed together. "|" parts the sets of a
+        group: the axis from north to south may become that from west to east, but never half of it.
 
         Raises SettingsError for a name that stands in two places, a form that no training story says, and a
-        group whose names differ in their number of forms or in which of them are words.
+        group whose sets differ in size or whose names differ in their number of forms or in which of them
+        are words.
         """
         index = {word: i for i, word in enumerate(vocabulary.words)}
 
@@ -45,28 +48,34 @@ class Renaming:
 
         parts = tuple(tuple(form(said) for said in answer.split(",")) for answer in vocabulary.answers)
         in_answers = {said for answer in parts for said in answer}
-        known, seen = list[tuple[tuple[Form, ...], ...]](), set[str]()
+        known, seen = list[tuple[tuple[tuple[Form, ...], ...], ...]](), set[str]()
         for group in groups.split(","):
-            listed = [name.split("/") for name in group.split()]
-            for said in (said for name in listed for said in name):
+            listed = [[name.split("/") for name in names.split()] for names in group.split("|")]
+            for said in (said for names in listed for name in names for said in name):
                 if said in seen:
                     raise SettingsError(f"rename names {said!r} twice; a name belongs to one group")
                 seen.add(said)
-            names = tuple(tuple(form(said.replace("_", " ")) for said in name) for name in listed)
-            texts = [said for name in names for said in name if isinstance(said, str)]
+            if len({len(names) for names in listed}) > 1:
+                raise SettingsError(f"rename: the sets of {group.strip()!r} differ in their number of names")
+            sets = tuple(
+                tuple(tuple(form(said.replace("_", " ")) for said in name) for name in names)
+                for names in listed
+            )
+            every = [name for names in sets for name in names]
+            texts = [said for name in every for said in name if isinstance(said, str)]
             if strange := [text for text in texts if text not in in_answers]:
                 raise SettingsError(
                     f"rename names {strange[0]!r}, which no training story says; "
                     "give --set rename= without it"
                 )
-            if len({tuple(map(type, name)) for name in names}) > 1:
+            if len({tuple(map(type, name)) for name in every}) > 1:
                 raise SettingsError(
                     f"rename: the names of {group.strip()!r} differ in their number of forms, "
                     "or some are words and others are said in answers alone"
                 )
-            known.append(names)
+            known.append(sets)
         return cls(
-            tuple(group for group in known if len(group) > 1),
+            tuple(sets for sets in known if len(sets) > 1 or len(sets[0]) > 1),
             len(vocabulary.words),
             {said: i for i, said in enumerate(parts)},
             parts,
@@ -79,9 +88,10 @@ class Renaming:
         Answers are renamed part by part ("milk,apple" names two things). For stories without practice.
         """
         names = dict[Form, Form]()
-        for group in self.groups:
-            for old, i in zip(group, random.permutation(len(group)), strict=True):
-                names.update(zip(old, group[i], strict=True))
+        for sets in self.groups:
+            for told, other in zip(sets, random.permutation(len(sets)), strict=True):
+                for old, i in zip(told, random.permutation(len(told)), strict=True):
+                    names.update(zip(old, sets[other][i], strict=True))
         target = story.target.copy()
         for n in np.flatnonzero((story.kind == QUESTION) & (story.target >= 0)):
             answer = tuple(names.get(part) or part for part in self.parts[target[n]])

@@ -52,8 +52,10 @@ def text_of(told: Stream, vocabulary: Vocabulary, like: Story) -> Story:
         (14, f"{OTHERS}, bedroom cinema kitchen office park school"),
         (16, f"{ANIMALS}, gray green white yellow, frog lion rhino swan"),
         (17, f"{OBJECTS}, left right, above below"),
+        (17, "to_the_left_of to_the_right_of | above below"),
         (19, PLACES),
         (19, f"{PLACES}, north/n south/s, east/e west/w"),
+        (19, f"{PLACES}, north/n south/s | east/e west/w"),
     ],
 )
 def test_renamed_stories_are_true(
@@ -134,9 +136,30 @@ def test_a_sentence_that_grows_too_long_keeps_the_names() -> None:
         assert (renaming(as_told, np.random.default_rng(seed)).words == as_told.words).all()
 
 
+def test_sets_of_names_are_exchanged_as_a_whole() -> None:
+    """The eight symmetries of a square, each as often as the others."""
+    story = Story(19, (Line(1, "north south east west"), Line(2, "where? ", "n,s,e,w", (1,))))
+    answers = ("n,s,e,w", "s,n,e,w", "n,s,w,e", "s,n,w,e", "e,w,n,s", "e,w,s,n", "w,e,n,s", "w,e,s,n")
+    stories = [Story(19, (Line(1, "north south east west"), Line(2, "where? ", a, (1,)))) for a in answers]
+    vocabulary = Vocabulary.of(stories)
+    renaming = Renaming.of("north/n south/s | east/e west/w", vocabulary)
+    random = np.random.default_rng(0)
+    as_told = stream(story, vocabulary)
+    drawn = Counter[str]()
+    for _ in range(1600):
+        renamed = renaming(as_told, random)
+        answer = vocabulary.answers[renamed.target[1]]
+        drawn[answer] += 1
+        said = [vocabulary.words[w][0] for w in renamed.words[0] if w]
+        assert said == answer.split(",")
+    assert set(drawn) == set(answers)
+    assert min(drawn.values()) > 150  # 200 expected, standard deviation 13
+
+
 @pytest.mark.parametrize(
     ("groups", "said"),
     [
+        ("mary | garden the", "sets of 'mary | garden the' differ in their number of names"),
         ("mary john", "'john', which no training story says"),
         ("mary_lou", "'mary lou', which no training story says"),
         ("mary, mary", "'mary' twice"),
