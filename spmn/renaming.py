@@ -34,7 +34,8 @@ class Renaming:
         """Groups written as "mary john, red_sphere triangle, north/n south/s | east/e west/w".
 
         "_" joins the words of one name, "/" its forms, which are renamed together. "|" parts the sets of a
-        group: the axis from north to south may become that from west to east, but never half of it.
+        group: the axis from north to south may become that from west to east, but never half of it. A name
+        alone in its group stays: "box chest, box_of_chocolates" leaves boxes of chocolates what they are.
 
         Raises SettingsError for a name that stands in two places, a form that no training story says, and a
         group whose sets differ in size or whose names differ in their number of forms or in which of them
@@ -75,7 +76,7 @@ class Renaming:
                 )
             known.append(sets)
         return cls(
-            tuple(sets for sets in known if len(sets) > 1 or len(sets[0]) > 1),
+            tuple(sets for sets in known if sets[0]),
             len(vocabulary.words),
             {said: i for i, said in enumerate(parts)},
             parts,

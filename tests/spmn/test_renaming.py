@@ -20,7 +20,7 @@ OBJECTS = "blue_square pink_rectangle red_sphere red_square triangle yellow_squa
 
 @pytest.fixture(scope="module")
 def told() -> dict[int, tuple[list[Story], Vocabulary]]:
-    stories = {task: generate(task, 400, 0) for task in (2, 3, 5, 7, 8, 14, 16, 17, 19)}
+    stories = {task: generate(task, 400, 0) for task in (2, 3, 5, 7, 8, 14, 16, 17, 18, 19)}
     return {task: (some, Vocabulary.of(some)) for task, some in stories.items()}
 
 
@@ -53,6 +53,7 @@ def text_of(told: Stream, vocabulary: Vocabulary, like: Story) -> Story:
         (16, f"{ANIMALS}, gray green white yellow, frog lion rhino swan"),
         (17, f"{OBJECTS}, left right, above below"),
         (17, "to_the_left_of to_the_right_of | above below"),
+        (18, "box chest container suitcase, box_of_chocolates"),
         (19, PLACES),
         (19, f"{PLACES}, north/n south/s, east/e west/w"),
         (19, f"{PLACES}, north/n south/s | east/e west/w"),
