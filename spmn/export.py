@@ -44,7 +44,8 @@ from hardware.program import (
 from hardware.rules import ChipRule
 from spmn.errors import ExportError
 from spmn.events import CLOCK
-from spmn.network import DIGIT, SPMN, Level, clock_lines
+from spmn.levels import DIGIT, Level, clock_lines
+from spmn.network import SPMN
 
 LAG = 3
 """Steps by which a level runs behind the one below."""

@@ -23,7 +23,8 @@ from spmn.data import Source, digest
 from spmn.errors import CheckpointError, Stopped
 from spmn.evaluation import CLUE_STORIES, answer, score_clues
 from spmn.events import PRACTICE, QUESTION, Events, Stream, Vocabulary, batches, collate, practise, stream
-from spmn.network import DIGIT, SPMN, Clues
+from spmn.levels import DIGIT
+from spmn.network import SPMN, Clues
 from spmn.parallel import ALONE, Group, interruptible
 from spmn.pretrained import located
 from spmn.renaming import Renaming

@@ -18,9 +18,9 @@ from threads import threads
 from torch import Tensor
 
 from hardware.rules import LearningRule
-from spmn import level_kernels, network, operators, plasticity
+from spmn import level_kernels, levels, operators, plasticity
 from spmn.errors import SettingsError
-from spmn.network import Level, LevelSpikes
+from spmn.levels import Level, LevelSpikes
 from spmn.neurons import lif_reference
 from spmn.plasticity import ERROR_DRIVEN, PAIR_STDP, TWO_FACTOR, PlasticMemory, by_event, scan_plain
 from spmn.settings import Network
@@ -150,7 +150,7 @@ def potentials_kept(kept: list[Tensor]) -> Iterator[None]:
         kept.append(torch.stack(before))
         return spikes
 
-    with mock.patch.object(network, "lif", lif):
+    with mock.patch.object(levels, "lif", lif):
         yield
 
 
@@ -315,7 +315,7 @@ def test_spikes_are_equal_where_numbers_are_exact_in_binary(
         level.memory.rates.logits.zero_()
     case = random_case(TWO_FACTOR, sizes, below, seed=seed).map(lambda x: (x * 8).round() / 8)
     found = results(level, case)
-    with mock.patch.object(network, "lif", lif_reference), mock.patch.object(plasticity, "scan", scan_plain):
+    with mock.patch.object(levels, "lif", lif_reference), mock.patch.object(plasticity, "scan", scan_plain):
         level.by_event = None
         expected = results(level, case)
     for fast, slow in zip(found[0] + found[1:3], expected[0] + expected[1:3], strict=True):

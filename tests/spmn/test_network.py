@@ -12,7 +12,8 @@ from torch import Tensor
 from spmn.datasets.babi import Story
 from spmn.errors import SettingsError
 from spmn.events import PRACTICE, QUESTION, Events, collate, stream
-from spmn.network import SPMN, Level, clock_lines, distinct
+from spmn.levels import Level, clock_lines
+from spmn.network import SPMN, distinct
 from spmn.neurons import Projection, lif
 from spmn.settings import PRESETS, Network, preset
 

@@ -1,0 +1,224 @@
+"""Memory levels: what every SPMN is made of, whatever its events are and whatever is asked of it.
+
+    z --level 1--> y_1 --level 2--> y_2 ...
+        M_1            M_2
+
+Shapes: B stories, N events, T steps of an event's window, H heads, K keys, V values.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spmn import operators
+from spmn.events import CLOCK
+from spmn.neurons import Projection, event_driven, lif
+from spmn.plasticity import PlasticMemory, by_event, rule_named
+from spmn.settings import Network
+
+DIGIT = 16
+"""The clock is read as two base-16 digits, one line per value of each: 32 lines, 256 events."""
+
+
+class LevelSpikes(NamedTuple):
+    """Spikes of one memory level, all [T, B, N, n] of 0 and 1.
+
+    Of a run that was not recorded only `recall` is there; the others have T = 0. On a CPU they carry no
+    gradient.
+    """
+
+    write_key: Tensor  # k, n = H K
+    read_key: Tensor  # q, n = H K
+    association: Tensor  # a, n = H V
+    update: Tensor  # u, n = H: lets the association through to be stored
+    reset: Tensor  # r, n = H: lets the write key through, so that anything is learnt at all
+    recall: Tensor  # y, n = H V
+
+
+class Activity(NamedTuple):
+    """All spikes of a run, and the memory after it."""
+
+    stimulus: Tensor  # z of the distinct sentences, [T, S, encoder]
+    sentence: Tensor  # which sentence each event is, [B, N]
+    asked: Tensor  # [B, N], questions of all kinds
+    levels: tuple[LevelSpikes, ...]
+    read: Tensor  # at the questions alone: spikes of the encoder and recall of all levels, [R, T, sum]
+    memory: Tensor  # M, [depth, B, H, K, V]
+
+    @property
+    def encoder(self) -> Tensor:
+        """z, [T, B, N, encoder]."""
+        return self.stimulus[:, self.sentence]
+
+    def seen(self, rows: Tensor) -> Tensor:
+        """Spikes of the encoder and recall of all levels [rows, T, sum] at the events where rows [B, N] is
+        True.
+
+        In row-major order. At questions they were picked out in the run; elsewhere they are looked up.
+        """
+        chosen = rows[self.asked]
+        if int(chosen.sum()) == int(rows.sum()):
+            return self.read[chosen]
+        parts = (self.encoder, *(level.recall for level in self.levels))
+        return torch.cat([spikes.permute(1, 2, 0, 3)[rows] for spikes in parts], -1)
+
+
+class Level(nn.Module):
+    """One level of depth: gates and keys from what is seen, recall from the plastic memory M."""
+
+    def __init__(self, settings: Network, inputs: int) -> None:
+        super().__init__()
+        self.settings = settings
+        key, value, heads = settings.width, settings.recall, settings.heads
+        self.sizes = [key, key, value, heads, heads]  # k, q, a, u, r
+        gains = [torch.full((n,), g) for n, g in zip(self.sizes, (1.0, 1.0, 2.0, 2.0, 2.0), strict=True)]
+        biases = [torch.full((n,), b) for n, b in zip(self.sizes, (-0.3, -0.3, 0.0, 1.0, 1.0), strict=True)]
+        self.drive = Projection(inputs, torch.cat(gains), torch.cat(biases), settings.weight_scale)
+        self.clock = nn.Parameter(1.5 * torch.eye(settings.values, 2 * DIGIT))  # into the last head's a
+        self.memory = PlasticMemory(rule_named(settings.rule), heads, settings.keys, settings.values)
+        self.by_event = by_event(self.memory.rule)
+
+    def forward(
+        self,
+        words: Tensor,
+        sentence: Tensor,
+        below: Tensor | None,
+        clock: Tensor,
+        writes: Tensor,
+        reads: Tensor,
+        memory: Tensor,
+        record: bool = True,
+    ) -> tuple[LevelSpikes, Tensor, Tensor]:
+        """Spikes of the level, recall at the events in `reads` alone [R, T, H V], and M after the last event.
+
+        words: [S, T, n] currents that `drive` makes of the sentences, sentence: [B, N] which one each
+        event is; below: [B N, T, n] what it makes of the recall of the levels below; clock: [B, N, 32]
+        lines; writes, reads: [B, N]; memory: [B, H, K, V].
+        """
+        s = self.settings
+        timed = clock @ self.clock.T
+        if self.by_event is None or not operators.on_cpu(memory):
+            spikes, memory = self.parts(words, sentence, below, timed, writes, memory)
+            return spikes, spikes.recall.permute(1, 2, 0, 3)[reads], memory
+        rule, learnt = self.memory.rule, self.by_event
+        recall, read, memory, others = operators.level(
+            words, sentence.flatten(), below, timed, writes, reads, memory,
+            self.memory.rates.strengths(learnt), self.memory.scale, self.memory.bias, (s.dv, s.slope),
+            (learnt.factors, learnt.predict, rule.low, rule.high), record,
+        )  # fmt: skip
+        fields = (*others.split_with_sizes(self.sizes, -1), recall)
+        return LevelSpikes(*(x.permute(2, 0, 1, 3) for x in fields)), read, memory
+
+    def parts(
+        self,
+        words: Tensor,
+        sentence: Tensor,
+        below: Tensor | None,
+        timed: Tensor,
+        writes: Tensor,
+        memory: Tensor,
+    ) -> tuple[LevelSpikes, Tensor]:
+        """`forward` step by step, for every rule and device; always recorded. timed: [B, N, V] clock
+        currents."""
+        s = self.settings
+        driven = words[sentence]
+        if below is not None:
+            driven = driven + below.view(driven.shape)
+        driven = driven.permute(2, 0, 1, 3)
+        last = sum(self.sizes[:3])
+        driven[..., last - s.values : last] += timed
+        k, q, a, u, r = lif(driven, s.dv, s.slope).split_with_sizes(self.sizes, -1)
+
+        def by_head(x: Tensor) -> Tensor:
+            return x.view(*x.shape[:-1], s.heads, -1)
+
+        gates = u.amax(0), r.amax(0)
+        currents, memory = self.memory(by_head(q), by_head(k), by_head(a), *gates, writes, memory)
+        y = lif(currents.flatten(-2), s.dv, s.slope)
+        return LevelSpikes(k, q, a, u, r, y), memory
+
+
+class Levels(nn.Module):
+    """A network of memory levels: what is seen at every event goes through all of them.
+
+    Networks add what makes spikes of their events and what reads the recall. The memory is state: it comes in
+    and goes out. Raises SettingsError for a rule that does not exist.
+    """
+
+    settings: Network
+    level: nn.ModuleList
+
+    @staticmethod
+    def stacked(settings: Network) -> nn.ModuleList:
+        """The levels, lowest first, each driven by the encoder and by the recall of those below."""
+        inputs = [settings.encoder + d * settings.recall for d in range(settings.depth)]
+        return nn.ModuleList(Level(settings, n) for n in inputs)
+
+    @property
+    def levels(self) -> list[Level]:
+        """The memory levels, lowest first."""
+        return list(self.level)  # type: ignore[arg-type]
+
+    def start(self, batch: int) -> Tensor:
+        """Empty memories [depth, B, H, K, V]."""
+        return torch.stack([level.memory.start(batch) for level in self.levels])
+
+    def remember(
+        self,
+        z: Tensor,
+        sentence: Tensor,
+        clock: Tensor,
+        writes: Tensor,
+        asked: Tensor,
+        memory: Tensor | None = None,
+        record: bool = True,
+    ) -> Activity:
+        """Store the events in `writes` and recall at every event, most of all at those in `asked`.
+
+        Level by level, not event by event: within a level only M depends on the events before.
+
+        z: [T, S, encoder] encoder spikes of S distinct events, sentence: [B, N] which of them each event is;
+        clock: [B, N] event numbers; writes, asked: [B, N]; memory: [depth, B, H, K, V], empty if None.
+        `record` asks for the spikes of all neurons, not only of recall.
+        """
+        s = self.settings
+        memory = self.start(len(sentence)) if memory is None else memory
+        heard = self.thinned(z.transpose(0, 1).contiguous())
+        kept = 1 - s.spike_dropout if self.training else 1.0
+        lines = clock_lines(clock).to(z.dtype)
+        levels: list[LevelSpikes] = []
+        reads, memories = [], []
+        for level, m in zip(self.levels, memory, strict=True):
+            folded = level.drive.folded() if kept == 1 else level.drive.folded() / kept
+            from_words, from_recall = folded.tensor_split((s.encoder,), 1)
+            driven = nn.functional.linear(heard, from_words, level.drive.bias)
+            below = None
+            if levels:
+                recalled = torch.cat([below.recall.permute(1, 2, 0, 3).flatten(0, 1) for below in levels], -1)
+                below = event_driven(self.thinned(recalled), from_recall)
+            spikes, read, after = level(driven, sentence, below, lines, writes, asked, m, record)
+            levels.append(spikes)
+            reads.append(read)
+            memories.append(after)
+        heard_then = z.transpose(0, 1).index_select(0, sentence[asked])
+        read = torch.cat([heard_then, *reads], -1)
+        return Activity(z, sentence, asked, tuple(levels), read, torch.stack(memories))
+
+    def thinned(self, spikes: Tensor) -> Tensor:
+        """Spikes [rows, T, n] without those of some neurons, drawn for each row for all of its window."""
+        if not self.training or not self.settings.spike_dropout:
+            return spikes
+        kept = (
+            torch.rand(len(spikes), 1, spikes.shape[-1], device=spikes.device) >= self.settings.spike_dropout
+        )
+        return spikes * kept
+
+
+def clock_lines(clock: Tensor) -> Tensor:
+    """The lines of the clock that are on at event numbers `clock`: [..., 32], two ones each."""
+    at = clock.clamp(0, CLOCK - 1)
+    digits = (at // DIGIT, at % DIGIT)
+    return torch.cat([nn.functional.one_hot(d, DIGIT) for d in digits], -1)
