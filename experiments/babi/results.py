@@ -19,6 +19,7 @@ from spmn.export import export
 from spmn.network import SPMN
 from spmn.report import score
 from spmn.runs import Run, open_run
+from spmn.settings import preset, to_dict
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -43,6 +44,25 @@ class Result:
     plastic_updates: float
     curve: tuple[float, ...]  # validation error by epoch, torch
     training: tuple[float, ...]  # training error by epoch, dropout and practice included
+    changed: str = ""  # settings that are not those of the task's recipe: "practice 0.0, epochs 40"
+
+    @property
+    def official(self) -> bool:
+        """By the recipe, on the official training stories (topped up where they could not all be had)."""
+        return not self.changed and self.protocol != "generated"
+
+
+def changed(run: Run) -> str:
+    """Settings of a run that are not those of its task's recipe; its epochs and stories are free where all
+    stories are generated."""
+    (task,) = run.source.tasks
+    recipe = preset("single", (task,))
+    known = {**to_dict(recipe.network), **to_dict(recipe.training)}
+    own = {**to_dict(run.network), **to_dict(run.training)}
+    free = {"seed"} if run.source.folder else {"seed", "epochs", "stories"}
+    return ", ".join(
+        f"{name} {value}" for name, value in own.items() if known[name] != value and name not in free
+    )
 
 
 def measure(run: Run) -> Result:
@@ -69,6 +89,7 @@ def measure(run: Run) -> Result:
         plastic_updates=report.cost["plastic_updates"],
         curve=curve(run),
         training=tuple(round(1 - line["accuracy"], 5) for line in run.metrics),
+        changed=changed(run),
     )
 
 
@@ -102,18 +123,18 @@ def read(path: Path = RESULTS) -> list[Result]:
 
 
 def write(results: Sequence[Result], path: Path = RESULTS) -> None:
-    """Replace results.json; records in the order of task, protocol and seed."""
-    ordered = sorted(results, key=lambda r: (r.task, r.protocol, r.seed))
+    """Replace results.json; records in the order of task, protocol, settings and seed."""
+    ordered = sorted(results, key=lambda r: (r.task, r.protocol, r.changed, r.seed))
     lines = ",\n".join(f"  {json.dumps(asdict(result))}" for result in ordered)
     with atomic(path) as temporary:
         temporary.write_text(f'{{\n "runs": [\n{lines}\n ]\n}}\n')
 
 
-def key(of: Run | Result) -> tuple[int, int, bool]:
-    """What tells runs apart: task, seed and whether all stories are generated."""
+def key(of: Run | Result) -> tuple[int, int, bool, str]:
+    """What tells runs apart: task, seed, whether all stories are generated, settings not of the recipe."""
     if isinstance(of, Run):
-        return of.source.tasks[0], of.training.seed, of.source.folder is None
-    return of.task, of.seed, of.protocol == "generated"
+        return of.source.tasks[0], of.training.seed, of.source.folder is None, changed(of)
+    return of.task, of.seed, of.protocol == "generated", of.changed
 
 
 def curve(run: Run) -> tuple[float, ...]:
@@ -122,9 +143,9 @@ def curve(run: Run) -> tuple[float, ...]:
 
 
 def kept(results: Sequence[Result]) -> list[Result]:
-    """Of each task the run that is shipped: of those on official stories the one whose larger error (float or
-    integers) is smallest, the lowest seed among equals."""
-    official = [result for result in results if result.protocol != "generated"]
+    """Of each task the run that is shipped: of the official ones that whose larger error (float or integers)
+    is smallest, the lowest seed among equals."""
+    official = [result for result in results if result.official]
     return [
         min((r for r in official if r.task == task), key=lambda r: (max(r.error, r.chip), r.seed))
         for task in sorted({r.task for r in official})

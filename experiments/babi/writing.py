@@ -38,26 +38,27 @@ def table(results: Sequence[Result]) -> str:
     """One row per task: the run that is shipped, and how far its seeds spread."""
     best = kept(results)
     lines = [
-        "| task | float (torch) | integers (emulator) | 95 % interval | seeds: float, best epoch | EntNet, best "
+        "| task | float (torch) | integers (emulator) | 95 % interval | all seeds: float | integers | EntNet, best "
         "of 10 | spikes, synaptic operations per question |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for r in best:
         low, high = interval(r.chip, r.questions)
-        seeds = [s.error for s in results if s.task == r.task and s.protocol == r.protocol]
+        seeds = [s for s in results if s.task == r.task and s.official]
         name = f"{r.task} {TASKS[r.task].replace('-', ' ')}" + ("*" if "generated" in r.protocol else "")
         lines.append(
             f"| {name} | {percent(r.error)} | {percent(r.chip)} | {100 * low:.1f} to {100 * high:.1f} | "
-            f"{', '.join(f'{100 * e:.1f}' for e in seeds)} | {ENTNET[r.task]:.1f} | "
+            f"{', '.join(f'{100 * s.error:.1f}' for s in seeds)} | "
+            f"{', '.join(f'{100 * s.chip:.1f}' for s in seeds)} | {ENTNET[r.task]:.1f} | "
             f"{r.spikes:,.0f}, {r.synaptic_operations / 1e6:.2f} million |"
         )
     mean = [sum(values) / len(best) for values in zip(*((r.error, r.chip) for r in best), strict=True)]
     solved = [sum(values) for values in zip(*((r.error < FLOOR, r.chip < FLOOR) for r in best), strict=True)]
     lines.append(
-        f"| **mean of {len(best)}** | **{percent(mean[0])}** | **{percent(mean[1])}** | | | "
+        f"| **mean of {len(best)}** | **{percent(mean[0])}** | **{percent(mean[1])}** | | | | "
         f"{sum(ENTNET[r.task] for r in best) / len(best):.1f} | |"
     )
-    lines.append(f"| below 5 % | {solved[0]} | {solved[1]} | | | | |")
+    lines.append(f"| below 5 % | {solved[0]} | {solved[1]} | | | | | |")
     return "\n".join(lines)
 
 
@@ -111,12 +112,28 @@ def report(results: Sequence[Result]) -> str:
             f"{percent(r.error)} | {percent(r.last)} | {percent(r.chip)} | {percent(r.agreement)} | "
             f"{r.epochs} | {r.seconds / 60:.1f} | {r.parameters:,} |"
             for r in results
+            if not r.changed
         ),
+        *others(results),
         "## Error over epochs",
-        "Thick: the run that is shipped. Solid: validation, dotted: training (with dropout and practice).",
+        "Thick: the run that is shipped. Solid: validation, dotted: training (with dropout and practice), dashed: "
+        "validation of a run with other settings or stories.",
         "\n".join(f"![task {task}](task{task:02}.png)" for task in best),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def others(results: Sequence[Result]) -> list[str]:
+    """Runs with other settings than the recipe's: what each of them is worth."""
+    rows = [
+        f"| {r.task} | {r.changed} | {r.seed} | {percent(r.error)} | {percent(r.last)} | {percent(r.chip)} | {r.epochs} |"
+        for r in results
+        if r.changed
+    ]
+    head = "| task | changed | seed | float, best epoch | float, last epoch | integers | epochs |\n|---|---|---|---|---|---|---|"
+    return (
+        ["## Ablations", "The recipe with some settings changed.", "\n".join((head, *rows))] if rows else []
+    )
 
 
 def card(results: Sequence[Result]) -> str:
@@ -168,7 +185,8 @@ def pictures(results: Sequence[Result], folder: Path = HERE) -> list[Path]:
                 epochs,
                 [100 * e for e in r.curve],
                 linewidth=width,
-                label=f"{r.protocol}, seed {r.seed}: {100 * r.error:.1f} %, integers {100 * r.chip:.1f} %",
+                linestyle="-" if r.official else "--",
+                label=f"{r.changed or r.protocol}, seed {r.seed}: {100 * r.error:.1f} %, integers {100 * r.chip:.1f} %",
             )
             axis.plot(epochs, [100 * e for e in r.training], ":", linewidth=width, color=line.get_color())
         axis.axhline(100 * FLOOR, color="#999999", linewidth=0.6)
