@@ -1,0 +1,72 @@
+"""Text: the n-grams of a sentence as plain spikes, or an embedding of it as graded ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from spmn.embedding import Grams
+from spmn.errors import DataError
+from spmn.senses.interface import Sense, Spikes
+
+
+@dataclass(frozen=True)
+class Tokens(Sense):
+    """Hashed words and letter n-grams of a sentence: each that occurs is a line that spikes in every step.
+
+    Chinese needs no segmenter. Cost: T spikes per n-gram, about 50 n-grams in a short English sentence.
+    """
+
+    name: ClassVar[str] = "tokens"
+    grams: Grams = field(default_factory=Grams)
+
+    @property
+    def lines(self) -> int:
+        return self.grams.dims
+
+    def __call__(self, stimulus: str, steps: int) -> Spikes:
+        """stimulus: a sentence. Raises DataError for one without a word."""
+        spikes = np.zeros((steps, self.lines), np.uint8)
+        spikes[:, list(self.grams(stimulus))] = 1
+        return spikes
+
+
+@dataclass(frozen=True)
+class Analog(Sense):
+    """A vector, such as the embedding of a sentence, as spikes with a payload in every step.
+
+        payload = round(255 |x_i| / peak), at most 255, on line i if x_i > 0, on line dims + i if x_i < 0
+
+    The chip's synapses multiply payload and weight: the vector is a constant current, exact to 1/510 of
+    `peak`. `signed` False: nothing is negative, and there is one line per number. Cost: T graded spikes per
+    number that is not rounded to 0.
+    """
+
+    name: ClassVar[str] = "analog"
+    bits: ClassVar[int] = 8
+    dims: int
+    signed: bool = False
+    peak: float = 1.0
+
+    @property
+    def lines(self) -> int:
+        return self.dims * (1 + self.signed)
+
+    def __call__(self, stimulus: npt.NDArray[Any], steps: int) -> Spikes:
+        """stimulus: [dims]. Raises DataError for another shape, a value that is not finite, or, unless
+        signed, a negative one."""
+        x = np.asarray(stimulus, np.float64)
+        if x.shape != (self.dims,):
+            raise DataError(f"a vector of shape {list(x.shape)}; this sense takes [{self.dims}]")
+        if not np.isfinite(x).all():
+            raise DataError(
+                f"a vector holds {x[~np.isfinite(x)][0]}; remove the sentence or mend its embedding"
+            )
+        if not self.signed and (x < 0).any():
+            raise DataError(f"a vector holds {x.min():.3g}; negative values need Analog(signed=True)")
+        parts = (x, -x) if self.signed else (x,)
+        payload = np.concatenate([np.clip(part, 0, None) for part in parts]) * (255 / self.peak)
+        return np.repeat(np.minimum(np.rint(payload), 255).astype(np.uint8)[None], steps, 0)
