@@ -44,7 +44,7 @@ from hardware.program import (
 from hardware.rules import ChipRule
 from spmn.errors import ExportError
 from spmn.events import CLOCK
-from spmn.levels import DIGIT, Level, clock_lines
+from spmn.levels import DIGIT, Level, Levels, clock_lines
 from spmn.network import SPMN
 
 LAG = 3
@@ -66,6 +66,9 @@ LATCH = 252
 READOUT_SCALE = 2**16
 LONGEST_TAU = 65535
 """x1 must not decay to nothing before the rule sees it; the chip knows no trace without decay."""
+
+CLOCKED = {"statement": 1, "question": 1, "clock": 2 * DIGIT, "bias": 1, "quiet": 1, "write": 1}
+"""Input axons that every exported network has, and how many."""
 
 Array = npt.NDArray[np.int64]
 Sources = Mapping[str, Tensor]
@@ -107,7 +110,14 @@ def export(
             bias=rounded(network.readout.bias * READOUT_SCALE * steps),
             answers=network.vocabulary.answers,
         )
-        return draft.program(network, readout, attributes or {})
+        spoken, active = tuple(range(steps)), tuple(range(1, steps + 1))
+        host = Host(
+            vocabulary=network.vocabulary.words,
+            tokens=TokenAxons("words", network.vocabulary.length, spoken, ends=2),
+            time=TimeAxons("clock", clock_lines(torch.arange(CLOCK)).numpy(), active),
+            readouts=(readout,),
+        )
+        return draft.program("spmn", host, (readout,), depth, attributes or {})
     except (ProgramError, RuleError) as problem:
         raise ExportError(f"this network does not fit the chip: {problem}") from None
 
@@ -131,7 +141,9 @@ class Draft:
             Population(name, size, vth=vth, dv=dv, reset_interval=interval, reset_offset=offset)
         )
 
-    def connect(self, source: str, target: str, weights: Array, delay: int = 0, exp: int = 0) -> None:
+    def connect(
+        self, source: str, target: str, weights: Array, delay: int = 0, exp: int = 0, payload_bits: int = 0
+    ) -> None:
         """A projection; of one sign where its weights are, for then all their bits count."""
         mode: chip.SignMode = "mixed"
         if (weights >= 0).all():
@@ -140,13 +152,29 @@ class Draft:
             mode = "inhibitory"
         name = f"{source}.to.{target}"
         self.projections.append(
-            Projection(name, source, target, weights, weight_exp=exp, sign_mode=mode, delays=delay)
+            Projection(
+                name,
+                source,
+                target,
+                weights,
+                weight_exp=exp,
+                sign_mode=mode,
+                num_message_bits=payload_bits,
+                delays=delay,
+            )
         )
 
-    def program(self, network: SPMN, readout: Readout, attributes: Mapping[str, str]) -> Program:
+    def program(
+        self,
+        name: str,
+        host: Host | None,
+        readouts: tuple[Readout, ...],
+        depth: int,
+        attributes: Mapping[str, str],
+    ) -> Program:
+        """All parts together; a run goes on until the last event has left the pipeline of `depth` levels."""
         window, steps = self.window, self.steps
         spoken, active = tuple(range(steps)), tuple(range(1, steps + 1))
-        vocabulary = network.vocabulary
         lines = (
             ClockLine("statement", spoken, on="statement"),
             ClockLine("question", spoken, on="question"),
@@ -154,21 +182,15 @@ class Draft:
             ClockLine("quiet", tuple(range(steps + 1, window + 1))),
             ClockLine("write", (steps + 2,), on="statement"),
         )
-        host = Host(
-            vocabulary=vocabulary.words,
-            tokens=TokenAxons("words", vocabulary.length, spoken, ends=2),
-            time=TimeAxons("clock", clock_lines(torch.arange(CLOCK)).numpy(), active),
-            readouts=(readout,),
-        )
-        drain = max(0, readout.first_step + steps - window)
+        last = max((r.first_step + r.steps for r in readouts), default=LAG * (depth - 1) + steps + 6)
         return Program(
-            name="spmn",
+            name=name,
             inputs=tuple(InputAxons(name, size) for name, size in self.inputs.items()),
             populations=tuple(self.populations),
             projections=tuple(self.projections),
             plastic=tuple(self.plastic),
-            probes=tuple(Probe(name) for name in readout.populations),
-            schedule=Schedule(window, drain, lines),
+            probes=tuple(Probe(name) for readout in readouts for name in readout.populations),
+            schedule=Schedule(window, max(0, last - window), lines),
             host=host,
             attributes=attributes,
         )
@@ -181,8 +203,7 @@ def encoder(draft: Draft, network: SPMN) -> None:
     pairs = torch.einsum("we,pe->pwe", part.word.weight, part.position.flatten(0, 1)) * length**-0.5
     folded = part.projection.folded()
     kinds = folded @ part.kind.T + part.projection.bias[:, None]
-    draft.inputs = {"words": pairs[..., 0].numel(), "statement": 1, "question": 1}
-    draft.inputs |= {"clock": 2 * DIGIT, "bias": 1, "quiet": 1, "write": 1}
+    draft.inputs = {"words": pairs[..., 0].numel(), **CLOCKED}
     parts = {"words": folded @ pairs.flatten(0, 1).T, "statement": kinds[:, :1], "question": kinds[:, 1:]}
     vth, quantised = quantise(parts, one_of={"words": 2 * length})
     draft.population("encoder", len(folded), vth, chip_decay(network), first=1)
@@ -190,7 +211,7 @@ def encoder(draft: Draft, network: SPMN) -> None:
         draft.connect(source, "encoder", weights, exp=exp)
 
 
-def seen_by(network: SPMN, folded: Tensor) -> dict[str, Tensor]:
+def seen_by(network: Levels, folded: Tensor) -> dict[str, Tensor]:
     """Columns of a projection by the population they come from: encoder, then recall heads by level."""
     settings = network.settings
     names, sizes = ["encoder"], [settings.encoder]
@@ -200,7 +221,7 @@ def seen_by(network: SPMN, folded: Tensor) -> dict[str, Tensor]:
     return dict(zip(names, torch.split(folded, sizes, 1), strict=True))
 
 
-def add_driven(draft: Draft, name: str, sources: Sources, bias: Tensor, d: int, network: SPMN) -> None:
+def add_driven(draft: Draft, name: str, sources: Sources, bias: Tensor, d: int, network: Levels) -> None:
     """LIF neurons of level d (from 0): driven by what it sees in its window, inhibited outside."""
     offset = LAG * d
     vth, quantised = quantise({**sources, "bias": bias[:, None]}, one_of={"clock": 2})
@@ -214,7 +235,7 @@ def add_driven(draft: Draft, name: str, sources: Sources, bias: Tensor, d: int, 
 
 
 def memory_level(
-    draft: Draft, network: SPMN, d: int, level: Level, payload: int | None, memory_bits: int
+    draft: Draft, network: Levels, d: int, level: Level, payload: int | None, memory_bits: int
 ) -> None:
     """Keys, association, gates, latches, relays, plastic synapses and recall of level d (from 0)."""
     s, offset, name = network.settings, LAG * d, f"level{d + 1}"
@@ -305,13 +326,16 @@ def chip_rule(level: Level, payload: int, full: int) -> ChipRule:
     return lower(rule, rates, x1_level=payload // 2, x1_tau=LONGEST_TAU, w_max=full)
 
 
-def chip_decay(network: SPMN) -> int:
+def chip_decay(network: Levels) -> int:
     """Membrane leak in 4096ths."""
     return round(4096 * network.settings.dv)
 
 
 def quantise(
-    parts: Sources, vth: int | None = None, one_of: Mapping[str, int] | None = None
+    parts: Sources,
+    vth: int | None = None,
+    one_of: Mapping[str, int] | None = None,
+    most: Mapping[str, Tensor] | None = None,
 ) -> tuple[int, dict[str, tuple[Array, int]]]:
     """One threshold for a population, and the 8-bit weights and exponents of each of its inputs.
 
@@ -321,13 +345,14 @@ def quantise(
     would then round sums.
 
     one_of: inputs of which at most one axon of each of so many equal groups spikes in a step.
+    most: [2, neurons], what an input can at most bring to and take from a neuron, where that is known.
     """
     largest = {name: float(weights.abs().max()) for name, weights in parts.items()}
     if not all(math.isfinite(value) for value in largest.values()):
         raise ExportError("the network has weights that are not finite; retrain with a lower learning rate")
     if vth is None:
         smallest = min((value for value in largest.values() if value > 0), default=1.0)
-        vth = max(1, int(min(W_MAX / smallest, ROUNDING * QUIET / reach(parts, one_of or {}))))
+        vth = max(1, int(min(W_MAX / smallest, ROUNDING * QUIET / reach(parts, one_of or {}, most or {}))))
     quantised = {}
     for name, weights in parts.items():
         exp = max(0, math.ceil(math.log2(max(largest[name] * vth, 1) / W_MAX)))
@@ -336,16 +361,14 @@ def quantise(
     return vth, quantised
 
 
-def reach(parts: Sources, one_of: Mapping[str, int]) -> float:
+def reach(parts: Sources, one_of: Mapping[str, int], most: Mapping[str, Tensor]) -> float:
     """Most that all inputs together bring to, or take from, a neuron in a step, in units of its threshold."""
     both = []
-    for sign in (1, -1):
+    for side, sign in enumerate((1, -1)):
         total = torch.zeros(())
         for name, weights in parts.items():
-            groups = (
-                (sign * weights).clamp(min=0).reshape(len(weights), one_of.get(name, weights.shape[1]), -1)
-            )
-            total = total + groups.amax(2).sum(1)
+            each = (sign * weights).clamp(min=0).reshape(len(weights), one_of.get(name, weights.shape[1]), -1)
+            total = total + (most[name][side] if name in most else each.amax(2).sum(1))
         both.append(float(total.max()))
     return max(*both, 1e-9)
 

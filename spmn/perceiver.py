@@ -70,7 +70,7 @@ def scene(senses: Mapping[str, Sense], streams: Sequence[Sequence[Event]], steps
                     seen[name] = torch.zeros(*shape, 1 if constant else steps, sense.lines)
                 elif known.shape[2] == 1 and not constant:
                     seen[name] = known.repeat(1, 1, steps, 1)
-                rows = spikes[: seen[name].shape[2]].astype(np.float32) / max(1, 2**sense.bits - 1)
+                rows = spikes[: seen[name].shape[2]].astype(np.float32) / sense.full
                 seen[name][b, n] = torch.from_numpy(rows)
     real = torch.zeros(shape, dtype=torch.bool)
     for b, events in enumerate(streams):

@@ -21,13 +21,21 @@ class Sense(ABC):
     """
 
     name: ClassVar[str]
-    bits: ClassVar[int] = 0
-    """Width of the payload of a spike; 0 for plain spikes."""
 
     @property
     @abstractmethod
     def lines(self) -> int:
         """Input axons."""
+
+    @property
+    def bits(self) -> int:
+        """Width of the payload of a spike; 0 for plain spikes."""
+        return 0
+
+    @property
+    def full(self) -> int:
+        """The largest payload; it counts as 1."""
+        return max(1, (1 << self.bits) - 1)
 
     @abstractmethod
     def __call__(self, stimulus: Any, steps: int) -> Spikes:

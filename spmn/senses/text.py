@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spmn.embedding import Grams
-from spmn.errors import DataError
+from spmn.errors import DataError, SettingsError
 from spmn.senses.interface import Sense, Spikes
 
 
@@ -38,22 +38,34 @@ class Tokens(Sense):
 class Analog(Sense):
     """A vector, such as the embedding of a sentence, as spikes with a payload in every step.
 
-        payload = round(255 |x_i| / peak), at most 255, on line i if x_i > 0, on line dims + i if x_i < 0
+        payload = round(full |x_i| / peak), at most full = 2^width - 1,
+        on line i if x_i > 0, on line dims + i if x_i < 0
 
-    The chip's synapses multiply payload and weight: the vector is a constant current, exact to 1/510 of
-    `peak`. `signed` False: nothing is negative, and there is one line per number. Cost: T graded spikes per
-    number that is not rounded to 0.
+    The chip's synapses multiply payload and weight: the vector is a constant current. The wider the payload,
+    the coarser the weights, for their sums have 16 bits. `signed` False: nothing is negative, and there is
+    one line per number. Cost: T graded spikes per number that is not rounded to 0.
     """
 
     name: ClassVar[str] = "analog"
-    bits: ClassVar[int] = 8
     dims: int
     signed: bool = False
     peak: float = 1.0
+    width: int = 8
+
+    def __post_init__(self) -> None:
+        if not (self.dims >= 1 and self.peak > 0 and 1 <= self.width <= 8):
+            raise SettingsError(
+                f"dims is {self.dims}, peak {self.peak}, width {self.width}; "
+                "give at least 1, more than 0, and 1 to 8 bits"
+            )
 
     @property
     def lines(self) -> int:
         return self.dims * (1 + self.signed)
+
+    @property
+    def bits(self) -> int:
+        return self.width
 
     def __call__(self, stimulus: npt.NDArray[Any], steps: int) -> Spikes:
         """stimulus: [dims]. Raises DataError for another shape, a value that is not finite, or, unless
@@ -68,5 +80,5 @@ class Analog(Sense):
         if not self.signed and (x < 0).any():
             raise DataError(f"a vector holds {x.min():.3g}; negative values need Analog(signed=True)")
         parts = (x, -x) if self.signed else (x,)
-        payload = np.concatenate([np.clip(part, 0, None) for part in parts]) * (255 / self.peak)
-        return np.repeat(np.minimum(np.rint(payload), 255).astype(np.uint8)[None], steps, 0)
+        payload = np.concatenate([np.clip(part, 0, None) for part in parts]) * (self.full / self.peak)
+        return np.repeat(np.minimum(np.rint(payload), self.full).astype(np.uint8)[None], steps, 0)

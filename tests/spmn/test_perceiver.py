@@ -44,7 +44,7 @@ def test_what_is_seen_is_what_the_senses_say() -> None:
     assert found.real.tolist() == [[True, True, True], [True, False, False]]
     for name, sense in SENSES.items():
         seen = found.seen[name]
-        expected = sense(events[2][name], STEPS) / max(1, 2**sense.bits - 1)
+        expected = sense(events[2][name], STEPS) / sense.full
         assert seen.shape == (2, 3, 1 if name in ("text", "vector") else STEPS, sense.lines)
         assert torch.equal(seen[0, 2].expand(STEPS, -1), torch.from_numpy(expected).float())
         assert (seen[0, 1].any() == (name == "text")).all()

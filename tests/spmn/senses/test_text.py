@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from spmn.embedding import Grams
-from spmn.errors import DataError
+from spmn.errors import DataError, SettingsError
 from spmn.senses import Analog, Tokens
 
 
@@ -31,8 +31,12 @@ def test_a_vector_is_a_constant_current(x: np.ndarray, steps: int) -> None:
     assert (np.minimum(spikes[:, :6], spikes[:, 6:]) == 0).all()
 
 
-def test_peak() -> None:
+def test_peak_and_width() -> None:
     assert Analog(3, peak=0.5)(np.array([0.1, 0.5, 0.9]), 1).tolist() == [[51, 255, 255]]
+    assert Analog(3, width=2)(np.array([0.1, 0.5, 1.0]), 1).tolist() == [[0, 2, 3]]
+    for wrong in ({"dims": 0}, {"dims": 3, "peak": 0.0}, {"dims": 3, "width": 9}):
+        with pytest.raises(SettingsError, match=str(next(iter(reversed(wrong.values()))))):
+            Analog(**wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

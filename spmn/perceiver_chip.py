@@ -1,0 +1,168 @@
+"""The Perceiver as a chip program: what senses say goes in as spikes, what was stored comes out as weights.
+
+Senses run on the host. Their lines are input axons, one more axon per sense says that it has something to
+say, and all that follows is as in `spmn.export`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hardware.emulator import Emulator
+from hardware.errors import ProgramError, RuleError
+from hardware.program import Program
+from hardware.recording import Recording
+from spmn.errors import ExportError
+from spmn.export import (
+    CLOCKED,
+    MEMORY_BITS,
+    Draft,
+    chip_decay,
+    memory_level,
+    quantise,
+)
+from spmn.levels import clock_lines
+from spmn.neurons import Projection
+from spmn.perceiver import Perceiver, Scene
+
+Inputs = dict[str, npt.NDArray[np.uint8]]
+TOGETHER = 64
+"""Streams that run side by side."""
+
+
+@torch.no_grad()
+def export_perceiver(
+    network: Perceiver,
+    some: Scene,
+    memory_bits: int = MEMORY_BITS,
+    payload: int | None = None,
+    attributes: Mapping[str, str] | None = None,
+) -> Program:
+    """The network as a program of chip integers; `memory_bits` and `payload` as in `spmn.export.export`.
+
+    some: typical events. The strongest current that they bring to a neuron, times HEADROOM, sets how large
+    weights may be; the emulator's strict mode tells if an event goes beyond 16 bits.
+
+    Raises ExportError where the network's rule or sizes cannot be expressed.
+    """
+    steps = network.settings.steps
+    if not 2 <= memory_bits <= 8:
+        raise ExportError(f"memory_bits is {memory_bits}; plastic weights have 2 to 8 bits")
+    if steps < 2:
+        raise ExportError(f"steps is {steps}; the write phase needs a window of at least 2 steps: retrain")
+    try:
+        draft = Draft(steps, 2 * max(steps, 3))
+        _encoder(draft, network, some)
+        for d, level in enumerate(network.levels):
+            memory_level(draft, network, d, level, payload, memory_bits)
+        return draft.program("perceiver", None, (), network.settings.depth, attributes or {})
+    except (ProgramError, RuleError) as problem:
+        raise ExportError(f"this network does not fit the chip: {problem}") from None
+
+
+HEADROOM = 2.0
+
+
+def _encoder(draft: Draft, network: Perceiver, some: Scene) -> None:
+    draft.inputs = {name: sense.lines for name, sense in network.senses.items()}
+    draft.inputs |= {present(name): 1 for name in network.senses} | CLOCKED
+    parts, most = dict[str, Tensor](), dict[str, Tensor]()
+    for name, sense in network.senses.items():
+        synapses = network.sense[name]
+        assert isinstance(synapses, Projection)
+        folded = synapses.folded()
+        parts[name] = folded / sense.full
+        parts[present(name)] = synapses.bias[:, None]
+        if name in some.seen:
+            current = some.seen[name].flatten(0, 2) @ folded.T
+            most[name] = HEADROOM * torch.stack((current.amax(0), (-current).amax(0))).clamp(min=0)
+    for kind, name in enumerate(("statement", "question")):
+        parts[name] = network.kind[kind][:, None]
+    vth, quantised = quantise(parts, most=most)
+    draft.population("encoder", network.settings.encoder, vth, chip_decay(network), first=1)
+    for source, (weights, exp) in quantised.items():
+        bits = network.senses[source].bits if source in network.senses else 0
+        draft.connect(source, "encoder", weights, exp=exp, payload_bits=bits)
+
+
+def present(sense: str) -> str:
+    """The input axon that spikes while a sense has something to say."""
+    return f"{sense}.present"
+
+
+def encode_scene(network: Perceiver, program: Program, events: Scene) -> Inputs:
+    """Input spikes of streams of events that run side by side: input axons -> [steps, batch, size]."""
+    schedule = program.schedule
+    assert schedule is not None
+    shape = events.real.shape
+    window, steps = schedule.window, network.settings.steps
+    total = window * shape[1] + schedule.drain
+    inputs: Inputs = {
+        axons.name: np.zeros((total, shape[0], axons.size), np.uint8) for axons in program.inputs
+    }
+
+    def drive(name: str, offset: int, values: npt.NDArray[np.uint8]) -> None:
+        """values: [B, N, size]"""
+        for n in range(shape[1]):
+            if n * window + offset < total:
+                inputs[name][n * window + offset] |= values[:, n]
+
+    for name, seen in events.seen.items():
+        payloads = (seen * network.senses[name].full).round().to(torch.uint8)
+        said = payloads.flatten(2).any(-1, keepdim=True).numpy().astype(np.uint8)
+        for t in range(steps):
+            drive(name, t, payloads[:, :, min(t, payloads.shape[2] - 1)].numpy())
+            drive(present(name), t, said)
+    real, asks = events.real.numpy()[..., None], events.asks.numpy()[..., None]
+    code = clock_lines(events.clock).numpy().astype(np.uint8)
+    for t in range(1, steps + 1):
+        drive("clock", t, code * real)
+    on = {"event": real, "statement": real & ~asks, "question": real & asks}
+    for line in schedule.lines:
+        for t in line.steps:
+            drive(line.name, t, on[line.on].astype(np.uint8))
+    return inputs
+
+
+class Stored(NamedTuple):
+    """What a program holds after its last event, and how it came to."""
+
+    memory: Tensor  # [depth, B, H, K, V], weights as shares of the largest
+    recordings: tuple[Recording, ...]  # one per TOGETHER streams
+
+
+def store(
+    network: Perceiver,
+    program: Program,
+    events: Scene,
+    memory_bits: int = MEMORY_BITS,
+    strict: bool = False,
+) -> Stored:
+    """Run streams of events on the emulator, from an empty memory; `memory_bits` as the program's.
+
+    Raises RunError, in strict mode, where the chip's arithmetic would lose something.
+    """
+    s = network.settings
+    emulator = Emulator(program, strict=strict)
+    full = 2**memory_bits - 2
+    memories, recordings = [], []
+    for first in range(0, len(events.real), TOGETHER):
+        chosen = torch.arange(first, min(first + TOGETHER, len(events.real)))
+        inputs = encode_scene(network, program, events.at(chosen))
+        state, recording = emulator.run(emulator.initial_state(len(chosen)), inputs)
+        heads = [
+            [
+                torch.from_numpy(state.plastic[name].weights).mT / full
+                for name in (f"level{d + 1}.memory.{h}" for h in range(s.heads))
+            ]
+            for d in range(s.depth)
+        ]
+        memories.append(torch.stack([torch.stack(level, 1) for level in heads]))
+        recordings.append(recording)
+    return Stored(torch.cat(memories, 1), tuple(recordings))
