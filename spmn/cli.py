@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from hardware.errors import HardwareError
-from spmn import data_cli, program_cli
+from spmn import data_cli, program_cli, stage_cli
 from spmn.errors import SettingsError, SpmnError, Stopped
 from spmn.pretrained import located
 
@@ -33,6 +33,8 @@ app.add_typer(sweep_app, name="sweep")
 console = Console()
 for command in (program_cli.info, program_cli.run, program_cli.fits, program_cli.conform):
     app.command()(command)
+train_app.command("similarity")(stage_cli.train_similarity)
+app.command()(stage_cli.similar)
 
 Tasks = Annotated[str, typer.Option(help="bAbI tasks, such as 1,2,15 or 1-3.")]
 DataFolder = Annotated[

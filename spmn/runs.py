@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from hardware.atomic import atomic
 from spmn.data import Source
@@ -161,7 +161,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from None
 
 
-def load_weights(network: SPMN, tensors: dict[str, Tensor], path: Path) -> None:
+def load_weights(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Put weights into a network. Raises CheckpointError where names or shapes differ."""
     try:
         network.load_state_dict(tensors)
@@ -170,24 +170,26 @@ def load_weights(network: SPMN, tensors: dict[str, Tensor], path: Path) -> None:
         raise CheckpointError(f"{str(path)!r} does not fit the run's settings: {first}") from None
 
 
-def save_checkpoint(run: Run, network: SPMN, optimiser: torch.optim.Optimizer, position: Position) -> None:
-    """Everything that `resume` needs, in one file."""
+def save_checkpoint(
+    folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, about: dict[str, Any]
+) -> None:
+    """Everything that `restore` needs, in one file; `about` is where the training stands."""
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    save_tensors(run.folder / "checkpoint.safetensors", tensors, asdict(position))
+    save_tensors(folder / "checkpoint.safetensors", tensors, about)
 
 
-def resume(run: Run, network: SPMN, optimiser: torch.optim.Optimizer) -> Position:
-    """Put the last checkpoint into network and optimiser; a fresh position where there is none.
+def restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Put the last checkpoint into network and optimiser; where the training stood, None if it never began.
 
     Temporary files that a killed run left behind are removed.
     """
-    for stale in run.folder.glob(".*.tmp.*"):
+    for stale in folder.glob(".*.tmp.*"):
         stale.unlink(missing_ok=True)
-    path = run.folder / "checkpoint.safetensors"
+    path = folder / "checkpoint.safetensors"
     if not path.exists():
-        return Position()
+        return None
     tensors, about = load_tensors(path)
     weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
     load_weights(network, weights, path)
@@ -197,7 +199,7 @@ def resume(run: Run, network: SPMN, optimiser: torch.optim.Optimizer) -> Positio
             _, index, key = name.split(".")
             state.setdefault(int(index), {})[key] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return Position(**about)
+    return about
 
 
 def _cannot_write(path: Path, problem: Exception) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from spmn.network import SPMN, Clues
 from spmn.parallel import ALONE, Group, interruptible
 from spmn.pretrained import located
 from spmn.renaming import Renaming
-from spmn.runs import Position, Run, open_run, resume, save_checkpoint, save_tensors
+from spmn.runs import Position, Run, open_run, restore, save_checkpoint, save_tensors
 from spmn.settings import Preset, Training, changed
 from spmn.settings import preset as preset_named
 from spmn.transfer import transfer
@@ -104,7 +104,7 @@ def train(
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    position = group.lead_first(lambda: resume(run, network, optimiser))
+    position = Position(**group.lead_first(lambda: restore(run.folder, network, optimiser)) or {})
     if not group.same({"epoch": position.epoch, "batch": position.batch}):
         raise CheckpointError(
             f"the processes find different checkpoints in {str(run.folder)!r}; "
@@ -146,7 +146,7 @@ def train(
                     report("batch", {"epoch": position.epoch, "done": done, "batch": position.batch,
                                      "batches": len(plan), **averages(position.sums)})  # fmt: skip
                 if told["stop"] or told["save"]:
-                    group.lead(lambda: save_checkpoint(run, network, optimiser, position))
+                    group.lead(lambda: save_checkpoint(run.folder, network, optimiser, asdict(position)))
                     saved = time.monotonic()
                 if told["stop"]:
                     raise Stopped(
@@ -155,7 +155,7 @@ def train(
 
             line = group.lead(lambda: _validate(run, network, checks, metrics, position, began))
             position.epoch, position.batch, position.sums = position.epoch + 1, 0, {}
-            group.lead(lambda: save_checkpoint(run, network, optimiser, position))
+            group.lead(lambda: save_checkpoint(run.folder, network, optimiser, asdict(position)))
             saved = time.monotonic()
             if line is not None:
                 report("epoch", line)

@@ -20,6 +20,16 @@ def test_plastic_layer_example_runs() -> None:
     assert not (state.weights == 0.5).all()  # type: ignore[attr-defined]
 
 
+def test_senses_example_stores_the_same_in_integers() -> None:
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "calibrate" in block]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    memory, integers = names["memory"], names["integers"]
+    assert memory.shape == integers.shape == (1, 1, 4, 32, 32)
+    assert (memory > 0).any()
+    assert ((memory - integers).abs() < 0.1).float().mean() > 0.95
+
+
 def test_reward_example_learns_only_where_it_is_rewarded() -> None:
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "critic" in block]
     names: dict[str, Any] = {}

@@ -1,0 +1,213 @@
+"""Training a Perceiver for one of SPMN's stages: steps of gradient descent, and a folder that remembers them.
+
+    RUN/run.json                 stage, settings, and what the stage was made of
+    RUN/checkpoint.safetensors   weights, optimiser state and step: to resume
+    RUN/network.safetensors      weights of the best validated step
+    RUN/metrics.jsonl            one line per validation, the first before any training
+
+Every random choice follows from (seed, step), so a run that was killed goes on bit-equal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hardware.atomic import atomic
+from spmn import kernels
+from spmn.errors import CheckpointError, SettingsError, Stopped
+from spmn.parallel import interruptible
+from spmn.runs import load_tensors, load_weights, restore, save_checkpoint, save_tensors
+from spmn.training import CHECKPOINT_SECONDS, one_cycle, random_seed
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How a stage is trained."""
+
+    steps: int = 1500
+    learning_rate: float = 1e-3  # peak of the one-cycle schedule
+    warm_up: float = 0.1  # share of all steps in which the learning rate rises
+    weight_decay: float = 0.0
+    gradient_norm: float = 1.0
+    validate_every: int = 250
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "validate_every"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.learning_rate > 0:
+            raise SettingsError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        if not 0 <= self.warm_up < 1:
+            raise SettingsError(f"warm_up is {self.warm_up}; it must be from 0 to below 1")
+        if self.seed < 0:
+            raise SettingsError(f"seed is {self.seed}; it must be 0 or more")
+
+
+class Stage(ABC):
+    """What a network is trained for. Members hold their data and their network."""
+
+    name: ClassVar[str]
+    decides: ClassVar[str]
+    """The metric by which the best step is chosen; more is better."""
+    network: nn.Module
+
+    @property
+    @abstractmethod
+    def record(self) -> dict[str, Any]:
+        """Plain values that say what the stage is made of; equal records train alike."""
+
+    @abstractmethod
+    def loss(self, random: np.random.Generator) -> Tensor:
+        """The loss of a fresh batch."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """Metrics on data that no step trains on."""
+
+
+Report = Callable[[str, Mapping[str, float]], None]
+"""Called with ("step", {"step", "loss"}) and ("validation", the line of metrics.jsonl)."""
+
+
+def read_record(folder: Path | str, stage: str) -> dict[str, Any]:
+    """run.json of a stage's run. Raises CheckpointError where it is missing, foreign or of another stage."""
+    path = Path(folder) / "run.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        version, found = record["version"], record["stage"]
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise CheckpointError(
+            f"{str(folder)!r} is no run of stage {stage!r} ({problem}); train one: spmn train {stage}"
+        ) from None
+    if (version, found) != (VERSION, stage):
+        raise CheckpointError(
+            f"{str(path)!r} is of stage {found!r}, version {version}; this command reads {stage!r}, {VERSION}"
+        )
+    return record
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    """The validations so far."""
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def load_best(network: nn.Module, folder: Path | str) -> None:
+    """Put the weights of the best validated step into a network, in evaluation mode.
+
+    Raises CheckpointError where there are none, or the file is damaged or of another network.
+    """
+    path = Path(folder) / "network.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"{str(folder)!r} has no validated step yet; go on training it first")
+    load_weights(network, load_tensors(path)[0], path)
+    network.eval()
+
+
+def train_stage(
+    stage: Stage,
+    how: Steps,
+    folder: Path,
+    threads: int | None = None,
+    report: Report = lambda kind, values: None,
+) -> None:
+    """Train to the last step, from where the folder stands.
+
+    Raises CheckpointError where the folder holds another training or cannot be written, SettingsError where
+    the loss is not finite, Stopped after SIGINT or SIGTERM, with a checkpoint written.
+    """
+    kernels.use_threads(threads or torch.get_num_threads())
+    kernels.keep_memory()
+    _open(stage, how, folder)
+    network = stage.network
+    optimiser = torch.optim.AdamW(network.parameters(), how.learning_rate, weight_decay=how.weight_decay)
+    stood = restore(folder, network, optimiser) or {"step": 0, "seconds": 0.0, "best": math.nan}
+    step, seconds, best = int(stood["step"]), float(stood["seconds"]), float(stood["best"])
+    lines = [line for line in metrics(folder) if line["step"] <= step]
+    began = saved = time.monotonic()
+
+    def clock() -> float:
+        return seconds + time.monotonic() - began
+
+    def checkpoint() -> None:
+        about = {"step": step, "seconds": clock(), "best": best}
+        save_checkpoint(folder, network, optimiser, about)
+
+    def validate() -> None:
+        nonlocal best
+        network.eval()
+        with torch.no_grad():
+            found = stage.validate()
+        line = {"step": step, "seconds": round(clock(), 2), **found}
+        if math.isnan(best) or found[stage.decides] >= best:
+            best = found[stage.decides]
+            save_tensors(folder / "network.safetensors", network.state_dict(), {"step": step})
+        lines.append(line)
+        with atomic(folder / "metrics.jsonl") as path:
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        report("validation", line)
+
+    with interruptible() as interrupted:
+        if not lines:
+            validate()
+        while step < how.steps:
+            network.train()
+            for group in optimiser.param_groups:
+                group["lr"] = how.learning_rate * one_cycle(step / how.steps, how.warm_up)
+            torch.manual_seed(random_seed(how.seed, 0, step))
+            loss = stage.loss(np.random.default_rng([how.seed, step]))
+            if not bool(loss.isfinite()):
+                raise SettingsError(
+                    f"the loss is {float(loss.detach())} at step {step}; "
+                    f"lower learning_rate ({how.learning_rate})"
+                )
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), how.gradient_norm)
+            optimiser.step()
+            step += 1
+            report("step", {"step": step, "loss": float(loss.detach())})
+            if step % how.validate_every == 0 or step == how.steps:
+                validate()
+                checkpoint()
+                saved = time.monotonic()
+            elif interrupted() or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                checkpoint()
+                saved = time.monotonic()
+            if interrupted() and step < how.steps:
+                raise Stopped(f"stopped after step {step}; the same command goes on from here")
+
+
+def _open(stage: Stage, how: Steps, folder: Path) -> None:
+    record = {"version": VERSION, "stage": stage.name, "training": asdict(how), **stage.record}
+    record = json.loads(json.dumps(record))
+    path = folder / "run.json"
+    if path.exists():
+        known = read_record(folder, stage.name)
+        if known != record:
+            changed = [name for name in record if known.get(name) != record[name]]
+            raise CheckpointError(
+                f"{str(folder)!r} holds another training (its {', '.join(changed)} differ); "
+                "choose another --out, or the same options to go on"
+            )
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=1))
+    except OSError as problem:
+        raise CheckpointError(f"cannot write {str(path)!r}: {problem.strerror or problem}") from None
