@@ -1,7 +1,7 @@
 """CPU kernel (numba) of one whole memory level: neurons, gates, plasticity and recall in one pass over a
 story.
 
-What `network.Level` does in steps (`lif`, `fired`, the rule, the scan, `lif` again) happens here event by
+What `levels.Level` does in steps (`lif`, `fired`, the rule, the scan, `lif` again) happens here event by
 event for one story and head at a time, so that its currents, potentials and M stay in the fastest cache;
 only what the next level needs is written out. The backward pass computes potentials again and M from
 stored copies.

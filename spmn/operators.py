@@ -348,7 +348,7 @@ def level(
     rule: tuple[Sequence[float], Sequence[bool], float, float],
     record: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One memory level over whole stories, where `on_cpu(memory)`; `network.Level.parts` says the same.
+    """One memory level over whole stories, where `on_cpu(memory)`; `levels.Level.parts` says the same.
 
     words: [S, T, n] currents that the sentences drive; sentence: [B N], which one each event is; below:
     [B N, T, n] what the levels below add; n = 2 H K + H V + 2 H: write keys, read keys, associations, update

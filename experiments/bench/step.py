@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from spmn import kernels, level_kernels, network, neurons, operators, plasticity
+from spmn import kernels, level_kernels, levels, network, neurons, operators, plasticity
 from spmn.datasets.babi import Story
 from spmn.events import QUESTION, Events, Vocabulary, batches, collate, practise, stream
 from spmn.network import SPMN
@@ -127,6 +127,7 @@ def built_from(cells: Cells | None) -> Iterator[None]:
         return
     with (
         patch.object(network, "lif", cells),
+        patch.object(levels, "lif", cells),
         patch.object(plasticity, "scan", plasticity.scan_plain),
         patch.object(operators, "on_cpu", lambda x: False),
     ):
@@ -185,7 +186,7 @@ class Workload:
         recorder = Recorder()
         with (
             recorder,
-            patch.object(network, "event_driven", nn.functional.linear) if dense else nullcontext(),
+            patch.object(levels, "event_driven", nn.functional.linear) if dense else nullcontext(),
         ):
             self.step()
         return recorder

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -12,6 +12,7 @@ from spmn.senses.codes import CODES, code_named, latency, poisson, rate
 VALUES = arrays(np.float32, st.integers(1, 20), elements=st.floats(0, 1, width=32))
 
 
+@settings(deadline=None)  # the first use of a code imports its library
 @given(values=VALUES, steps=st.integers(1, 12))
 def test_the_rate_code_counts(values: np.ndarray, steps: int) -> None:
     spikes = rate(values, steps)
@@ -29,6 +30,7 @@ def test_the_latency_code_by_hand() -> None:
     assert when == [[0], [1], [2], [4], [], []]
 
 
+@settings(deadline=None)  # the first use of a code imports its library
 @given(values=VALUES, steps=st.integers(1, 12))
 def test_larger_values_spike_earlier(values: np.ndarray, steps: int) -> None:
     spikes = latency(values, steps)
