@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from hardware.errors import HardwareError
 from spmn import data_cli, program_cli, stage_cli
 from spmn.errors import SettingsError, SpmnError, Stopped
 from spmn.pretrained import located
+from spmn.progress import progress
 
 app = typer.Typer(
     help="A spiking memory network: train it, look into it, run it as integers on a chip emulator.",
@@ -89,7 +89,7 @@ def train_babi(
         if not run.metrics:
             console.print("the first step compiles the CPU kernels, once per machine")
         try:
-            with _progress() as bar:
+            with progress(console) as bar:
                 shown = bar.add_task("", total=1.0)
 
                 def report(kind: str, values: dict[str, Any]) -> None:
@@ -285,7 +285,7 @@ def _evaluate_pretrained(
     from spmn.datasets.babi import parse_tasks
     from spmn.report import evaluate_pretrained
 
-    with _progress(Console(stderr=True)) as bar:
+    with progress(Console(stderr=True)) as bar:
         shown = bar.add_task("", total=None)
 
         def scored(task: int, report: Any) -> None:
@@ -501,16 +501,6 @@ def _fail(message: str, code: int) -> None:
 def _origin(source: Any) -> str:
     origin = f"data {source.folder}" if source.folder else f"{source.questions} generated questions per task"
     return origin + (f" and {source.extra} more, generated" if source.extra and source.folder else "")
-
-
-def _progress(on: Console | None = None) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=on or console,
-    )
 
 
 def _epoch_line(values: dict[str, Any]) -> str:

@@ -16,8 +16,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +26,6 @@ Floats = npt.NDArray[np.float32]
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+")
-
-
-class Embedding(Protocol):
-    """Sentences to unit vectors."""
-
-    def __call__(self, sentences: Sequence[str]) -> Floats:
-        """[sentences, dims], of length 1."""
 
 
 def characters(text: str) -> list[str]:
@@ -120,25 +111,3 @@ class TfIdf:
                 row[gram] = (1 + math.log(count)) * self.idf[gram]
             row /= np.linalg.norm(row)
         return found
-
-
-@dataclass(frozen=True)
-class Transformer:
-    """Embeddings of the library sentence-transformers, by the name of a model that it knows or a folder."""
-
-    model: str
-
-    @cached_property
-    def _encoder(self) -> object:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ModuleNotFoundError:
-            raise SettingsError(
-                "sentence-transformers is not installed; pip install 'spmn[sentences]', or use the default"
-            ) from None
-        return SentenceTransformer(self.model)
-
-    def __call__(self, sentences: Sequence[str]) -> Floats:
-        """[sentences, dims], of length 1. Raises SettingsError without the library."""
-        found = self._encoder.encode(list(sentences), normalize_embeddings=True)  # type: ignore[attr-defined]
-        return np.asarray(found, np.float32)

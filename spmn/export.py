@@ -21,7 +21,8 @@ inhibits it. No neuron but Loihi's own is used.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,15 +91,8 @@ def export(
     Raises ExportError where the network's rule or sizes cannot be expressed.
     """
     steps, depth = network.settings.steps, network.settings.depth
-    if not 2 <= memory_bits <= 8:
-        raise ExportError(f"memory_bits is {memory_bits}; plastic weights have 2 to 8 bits")
-    if steps < 2:
-        raise ExportError(f"steps is {steps}; the write phase needs a window of at least 2 steps: retrain")
-    try:
-        draft = Draft(steps, 2 * max(steps, 3))
-        encoder(draft, network)
-        for d, level in enumerate(network.levels):
-            memory_level(draft, network, d, level, payload, memory_bits)
+    with expressible():
+        draft = drafted(network, lambda draft: encoder(draft, network), memory_bits, payload)
         sources = seen_by(network, network.decoder.folded())
         add_driven(draft, "decoder", sources, network.decoder.bias, depth, network)
         readout = Readout(
@@ -118,8 +112,29 @@ def export(
             readouts=(readout,),
         )
         return draft.program("spmn", host, (readout,), depth, attributes or {})
+
+
+@contextmanager
+def expressible() -> Iterator[None]:
+    """What a program cannot hold raises ExportError."""
+    try:
+        yield
     except (ProgramError, RuleError) as problem:
         raise ExportError(f"this network does not fit the chip: {problem}") from None
+
+
+def drafted(network: Levels, hear: Callable[[Draft], None], memory_bits: int, payload: int | None) -> Draft:
+    """The encoder, which `hear` adds, and all memory levels. Raises ExportError, ProgramError, RuleError."""
+    steps = network.settings.steps
+    if not 2 <= memory_bits <= 8:
+        raise ExportError(f"memory_bits is {memory_bits}; plastic weights have 2 to 8 bits")
+    if steps < 2:
+        raise ExportError(f"steps is {steps}; the write phase needs a window of at least 2 steps: retrain")
+    draft = Draft(steps, 2 * max(steps, 3))
+    hear(draft)
+    for d, level in enumerate(network.levels):
+        memory_level(draft, network, d, level, payload, memory_bits)
+    return draft
 
 
 @dataclass

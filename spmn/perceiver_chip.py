@@ -7,7 +7,6 @@ say, and all that follows is as in `spmn.export`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +14,8 @@ import torch
 from torch import Tensor
 
 from hardware.emulator import Emulator
-from hardware.errors import ProgramError, RuleError
 from hardware.program import Program
-from hardware.recording import Recording
-from spmn.errors import ExportError
-from spmn.export import (
-    CLOCKED,
-    MEMORY_BITS,
-    Draft,
-    chip_decay,
-    memory_level,
-    quantise,
-)
+from spmn.export import CLOCKED, MEMORY_BITS, Draft, chip_decay, drafted, expressible, quantise
 from spmn.levels import clock_lines
 from spmn.neurons import Projection
 from spmn.perceiver import Perceiver, Scene
@@ -51,19 +40,9 @@ def export_perceiver(
 
     Raises ExportError where the network's rule or sizes cannot be expressed.
     """
-    steps = network.settings.steps
-    if not 2 <= memory_bits <= 8:
-        raise ExportError(f"memory_bits is {memory_bits}; plastic weights have 2 to 8 bits")
-    if steps < 2:
-        raise ExportError(f"steps is {steps}; the write phase needs a window of at least 2 steps: retrain")
-    try:
-        draft = Draft(steps, 2 * max(steps, 3))
-        _encoder(draft, network, some)
-        for d, level in enumerate(network.levels):
-            memory_level(draft, network, d, level, payload, memory_bits)
+    with expressible():
+        draft = drafted(network, lambda draft: _encoder(draft, network, some), memory_bits, payload)
         return draft.program("perceiver", None, (), network.settings.depth, attributes or {})
-    except (ProgramError, RuleError) as problem:
-        raise ExportError(f"this network does not fit the chip: {problem}") from None
 
 
 HEADROOM = 2.0
@@ -130,32 +109,26 @@ def encode_scene(network: Perceiver, program: Program, events: Scene) -> Inputs:
     return inputs
 
 
-class Stored(NamedTuple):
-    """What a program holds after its last event, and how it came to."""
-
-    memory: Tensor  # [depth, B, H, K, V], weights as shares of the largest
-    recordings: tuple[Recording, ...]  # one per TOGETHER streams
-
-
 def store(
     network: Perceiver,
     program: Program,
     events: Scene,
     memory_bits: int = MEMORY_BITS,
     strict: bool = False,
-) -> Stored:
-    """Run streams of events on the emulator, from an empty memory; `memory_bits` as the program's.
+) -> Tensor:
+    """M after streams of events on the emulator, from an empty one: [depth, B, H, K, V], as shares of the
+    largest weight. `memory_bits` as the program's.
 
     Raises RunError, in strict mode, where the chip's arithmetic would lose something.
     """
     s = network.settings
     emulator = Emulator(program, strict=strict)
     full = 2**memory_bits - 2
-    memories, recordings = [], []
+    memories = []
     for first in range(0, len(events.real), TOGETHER):
         chosen = torch.arange(first, min(first + TOGETHER, len(events.real)))
         inputs = encode_scene(network, program, events.at(chosen))
-        state, recording = emulator.run(emulator.initial_state(len(chosen)), inputs)
+        state, _ = emulator.run(emulator.initial_state(len(chosen)), inputs)
         heads = [
             [
                 torch.from_numpy(state.plastic[name].weights).mT / full
@@ -164,5 +137,4 @@ def store(
             for d in range(s.depth)
         ]
         memories.append(torch.stack([torch.stack(level, 1) for level in heads]))
-        recordings.append(recording)
-    return Stored(torch.cat(memories, 1), tuple(recordings))
+    return torch.cat(memories, 1)

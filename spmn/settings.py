@@ -14,7 +14,7 @@ from spmn.errors import SettingsError
 PRECISIONS = ("float32", "bfloat16")
 
 
-def _require(holds: bool, name: str, value: object, must_be: str) -> None:
+def require(holds: bool, name: str, value: object, must_be: str) -> None:
     if not holds:
         raise SettingsError(f"{name} is {value}; it must be {must_be}")
 
@@ -40,12 +40,12 @@ class Network:
 
     def __post_init__(self) -> None:
         for name in ("depth", "heads", "keys", "values", "embedding", "encoder", "decoder", "steps"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(0 <= self.dv <= 1, "dv", self.dv, "from 0 to 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(0 <= self.dv <= 1, "dv", self.dv, "from 0 to 1")
         for name in ("slope", "weight_scale"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("dropout", "spike_dropout"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
 
     @property
     def width(self) -> int:
@@ -83,20 +83,20 @@ class Training:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        _require(
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(
             1 <= self.cycles <= self.epochs, "cycles", self.cycles, f"from 1 to {self.epochs}, the epochs"
         )
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        _require(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
-        _require(self.events_per_batch >= 1, "events_per_batch", self.events_per_batch, "at least 1")
-        _require(0 <= self.practice <= 1, "practice", self.practice, "from 0 to 1")
-        _require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
-        _require(0 <= self.rename_from <= 1, "rename_from", self.rename_from, "from 0 to 1")
-        _require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
-        _require(self.extra >= 0, "extra", self.extra, "0 or more")
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
-        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        require(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
+        require(self.events_per_batch >= 1, "events_per_batch", self.events_per_batch, "at least 1")
+        require(0 <= self.practice <= 1, "practice", self.practice, "from 0 to 1")
+        require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
+        require(0 <= self.rename_from <= 1, "rename_from", self.rename_from, "from 0 to 1")
+        require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
+        require(self.extra >= 0, "extra", self.extra, "0 or more")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
 
     def cycle(self, done: float) -> tuple[int, float]:
         """Number of the learning-rate cycle at a share `done` of the training, and the share done of it."""

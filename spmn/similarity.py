@@ -24,11 +24,13 @@ from spmn.errors import DataError, SettingsError
 from spmn.perceiver import Perceiver, Scene
 from spmn.perceiver_chip import export_perceiver, store
 from spmn.senses import Analog
-from spmn.settings import Network
-from spmn.stages import Stage, Steps, load_best, read_record
+from spmn.settings import Network, require
+from spmn.stages import Stage, load_best, read_record
 
 PEAK, WIDTH = 0.5, 6
 """Of the graded spikes that bring an embedding: finer ones would leave the chip's weights too few bits."""
+TOGETHER = 256
+"""Sentences stored side by side, each in its own copy of M."""
 BINS = 10
 """Parts of the range of similarities; each counts alike in a batch, however many pairs it holds."""
 
@@ -101,28 +103,31 @@ class Objective:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise SettingsError(f"there is no loss {self.loss!r}; choose one of {', '.join(LOSSES)}")
-        if self.batch < 4:
-            raise SettingsError(f"batch is {self.batch}; it must be at least 4")
+        require(self.batch >= 4, "batch", self.batch, "at least 4")
 
 
 NETWORK = Network(depth=1, heads=96, keys=32, values=8, encoder=1024, decoder=1)
 """Many small heads: every one is a vote on what is alike."""
-STEPS = Steps(steps=600, learning_rate=5e-4, validate_every=100)
+
+
+def hearing(dims: int) -> Analog:
+    """The sense that embeddings come through."""
+    return Analog(dims, peak=PEAK, width=WIDTH)
 
 
 def seeing(vectors: Floats) -> Scene:
     """Every embedding [n, dims] as a stream of one event, as graded spikes carry it."""
-    sense = Analog(vectors.shape[1], peak=PEAK, width=WIDTH)
-    spikes = np.minimum(np.rint(vectors * (sense.full / PEAK)), sense.full) / sense.full
+    sense = hearing(vectors.shape[1])
+    spikes = sense.payloads(vectors).astype(np.float32) / sense.full
     n = len(vectors)
     real = torch.ones(n, 1, dtype=torch.bool)
     clock = torch.zeros(n, 1, dtype=torch.long)
-    return Scene({"text": torch.from_numpy(spikes.astype(np.float32))[:, None, None]}, ~real, real, clock)
+    return Scene({"text": torch.from_numpy(spikes)[:, None, None]}, ~real, real, clock)
 
 
 def build(network: Network, dims: int) -> Perceiver:
     """A network that hears embeddings. It has no use for the clock, and its gates start open."""
-    perceiver = Perceiver(network, {"text": Analog(dims, peak=PEAK, width=WIDTH)})
+    perceiver = Perceiver(network, {"text": hearing(dims)})
     with torch.no_grad():
         for level in perceiver.levels:
             keys, gates = 2 * level.sizes[0], sum(level.sizes[:3])
@@ -195,22 +200,17 @@ class Similarity(Stage):
 def recalled(network: Perceiver, vectors: Floats) -> Tensor:
     """dM of embeddings, in float: [n, depth H K V]."""
     with torch.no_grad():
-        return torch.cat(
-            [
-                changes(network(seeing(vectors[at : at + 256]), record=False).memory)
-                for at in range(0, len(vectors), 256)
-            ]
-        )
+        return _in_parts(vectors, lambda events: network(events, record=False).memory)
 
 
 def stored(network: Perceiver, program: Program, vectors: Floats, memory_bits: int) -> Tensor:
     """dM of embeddings, in the integers of a program on the emulator: [n, depth H K V]."""
-    return torch.cat(
-        [
-            changes(store(network, program, seeing(vectors[at : at + 256]), memory_bits).memory)
-            for at in range(0, len(vectors), 256)
-        ]
-    )
+    return _in_parts(vectors, lambda events: store(network, program, events, memory_bits))
+
+
+def _in_parts(vectors: Floats, remember: Callable[[Scene], Tensor]) -> Tensor:
+    parts = (vectors[at : at + TOGETHER] for at in range(0, len(vectors), TOGETHER))
+    return torch.cat([changes(remember(seeing(part))) for part in parts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,9 +319,9 @@ def parts(corpus: Corpus, held_out: float, seed: int) -> tuple[Corpus, Corpus]:
     return replace(corpus.without(aside), left_out=corpus.left_out), corpus.without(kept)
 
 
-def neighbours(stored: Tensor, asked: Tensor, count: int) -> list[list[tuple[int, float]]]:
-    """Of each dM in `asked` [n, m] the most similar ones among `stored` [N, m], with their similarity."""
-    best = (units(asked) @ units(stored).T).topk(min(count, len(stored)), 1)
+def neighbours(held: Tensor, asked: Tensor, count: int) -> list[list[tuple[int, float]]]:
+    """Of each dM in `asked` [n, m] the most similar ones among `held` [N, m], with their similarity."""
+    best = (units(asked) @ units(held).T).topk(min(count, len(held)), 1)
     return [
         list(zip(row.tolist(), values.tolist(), strict=True))
         for row, values in zip(best.indices, best.values, strict=True)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from spmn.progress import progress
 
 if TYPE_CHECKING:
     from spmn.datasets.corpus import Corpus
@@ -32,7 +33,10 @@ def train_similarity(
     loss: Annotated[str, typer.Option(help="rank, mae or ratio.")] = "rank",
     steps: Annotated[int, typer.Option(help="Steps of gradient descent.", min=1)] = 600,
     learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 5e-4,
-    heads: Annotated[int, typer.Option(help="Of the plastic memory; more of them tell finer.", min=1)] = 96,
+    heads: Annotated[
+        int | None,
+        typer.Option(help="Of the plastic memory; more of them tell finer. 96 if not given.", min=1),
+    ] = None,
     segmenter: Annotated[str, typer.Option(help="characters, or jieba for Chinese words.")] = "characters",
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
     memory_bits: Annotated[
@@ -54,28 +58,21 @@ def train_similarity(
     from spmn.stages import Steps, metrics, train_stage
 
     grams = Grams(segmenter=segmenter)
+    network = replace(stage0.NETWORK, heads=heads or stage0.NETWORK.heads)
     corpus = _corpus(data, grams)
     if valid is None:
         corpus, held_out = stage0.parts(corpus, HELD_OUT, seed)
     else:
         held_out = _corpus(str(valid), grams).without(corpus)
     folder = out or Path("runs") / f"similarity-{Path(data).stem}-seed{seed}"
-    stage = stage0.Similarity(
-        corpus, held_out, replace(stage0.NETWORK, heads=heads), stage0.Objective(loss), grams, seed
-    )
+    stage = stage0.Similarity(corpus, held_out, network, stage0.Objective(loss), grams, seed)
     how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
     console.print(
         f"run {folder}: {len(corpus.sentences)} sentences of {data}"
         + (f" ({corpus.left_out} lines without a word left out)" if corpus.left_out else "")
         + f", judged on {len(stage.pairs.first)} pairs of {len(held_out.sentences)} others, device cpu"
     )
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as bar:
+    with progress(console) as bar:
         shown = bar.add_task("", total=steps)
 
         def report(kind: str, values: Mapping[str, float]) -> None:

@@ -28,6 +28,7 @@ from spmn import kernels
 from spmn.errors import CheckpointError, SettingsError, Stopped
 from spmn.parallel import interruptible
 from spmn.runs import load_tensors, load_weights, restore, save_checkpoint, save_tensors
+from spmn.settings import require
 from spmn.training import CHECKPOINT_SECONDS, one_cycle, random_seed
 
 VERSION = 1
@@ -47,14 +48,10 @@ class Steps:
 
     def __post_init__(self) -> None:
         for name in ("steps", "validate_every"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not self.learning_rate > 0:
-            raise SettingsError(f"learning_rate is {self.learning_rate}; it must be above 0")
-        if not 0 <= self.warm_up < 1:
-            raise SettingsError(f"warm_up is {self.warm_up}; it must be from 0 to below 1")
-        if self.seed < 0:
-            raise SettingsError(f"seed is {self.seed}; it must be 0 or more")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        require(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
 
 
 class Stage(ABC):

@@ -79,6 +79,10 @@ class Analog(Sense):
             )
         if not self.signed and (x < 0).any():
             raise DataError(f"a vector holds {x.min():.3g}; negative values need Analog(signed=True)")
-        parts = (x, -x) if self.signed else (x,)
-        payload = np.concatenate([np.clip(part, 0, None) for part in parts]) * (self.full / self.peak)
-        return np.repeat(np.minimum(np.rint(payload), self.full).astype(np.uint8)[None], steps, 0)
+        return np.repeat(self.payloads(x)[None], steps, 0)
+
+    def payloads(self, vectors: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """[..., lines] of vectors [..., dims] that were checked."""
+        parts = (vectors, -vectors) if self.signed else (vectors,)
+        payload = np.concatenate([np.clip(part, 0, None) for part in parts], -1) * (self.full / self.peak)
+        return np.minimum(np.rint(payload), self.full).astype(np.uint8)
