@@ -53,13 +53,13 @@ class Result:
 
 
 def changed(run: Run) -> str:
-    """Settings of a run that are not those of its task's recipe; its epochs and stories are free where all
-    stories are generated."""
+    """Settings of a run that are not those of its task's recipe; its stories, and for how long it reads them,
+    are free where all stories are generated."""
     (task,) = run.source.tasks
     recipe = preset("single", (task,))
     known = {**to_dict(recipe.network), **to_dict(recipe.training)}
     own = {**to_dict(run.network), **to_dict(run.training)}
-    free = {"seed"} if run.source.folder else {"seed", "epochs", "stories"}
+    free = {"seed"} if run.source.folder else {"seed", "epochs", "cycles", "stories"}
     return ", ".join(
         f"{name} {value}" for name, value in own.items() if known[name] != value and name not in free
     )

@@ -165,6 +165,25 @@ def test_measuring_again_gives_the_same(run: Run) -> None:
     assert results.measure(run) == results.measure(run)
 
 
+def test_generated_stories_have_a_column_of_their_own() -> None:
+    runs = [
+        RESULT,
+        dataclasses.replace(RESULT, protocol="generated", error=0.123, chip=0.234),
+        dataclasses.replace(RESULT, protocol="generated", error=0.9, changed="depth 2"),
+    ]
+    (row,) = [line for line in writing.table(runs).splitlines() if line.startswith("| 1 ")]
+    assert "| 2.0 | 2.0 | 12.3, 23.4 |" in row
+    assert [r.error for r in kept(runs)] == [RESULT.error]
+
+
+def test_how_long_generated_stories_are_read_is_free(run: Run) -> None:
+    told = dataclasses.replace(run.training, epochs=99, cycles=2, stories=77)
+    official = results.changed(dataclasses.replace(run, training=told))
+    generated = dataclasses.replace(run, training=told, source=Source((1,)))
+    assert {"epochs 99", "cycles 2", "stories 77"} <= set(official.split(", "))
+    assert not {"epochs 99", "cycles 2", "stories 77"} & set(results.changed(generated).split(", "))
+
+
 needs_results = pytest.mark.skipif(not results.RESULTS.exists(), reason="nothing was measured yet")
 
 
