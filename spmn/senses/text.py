@@ -35,6 +35,36 @@ class Tokens(Sense):
 
 
 @dataclass(frozen=True)
+class Words(Sense):
+    """Words of a closed vocabulary: each that is said is a line that spikes in every step.
+
+    Their order does not matter. Cost: T spikes per word.
+    """
+
+    name: ClassVar[str] = "words"
+    vocabulary: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.vocabulary or len(set(self.vocabulary)) < len(self.vocabulary):
+            raise SettingsError(f"a vocabulary of {list(self.vocabulary)}; give at least one word, each once")
+
+    @property
+    def lines(self) -> int:
+        return len(self.vocabulary)
+
+    def __call__(self, stimulus: str, steps: int) -> Spikes:
+        """stimulus: words and spaces. Raises DataError for no word, and for one that is not known."""
+        said = stimulus.split()
+        strange = [word for word in said if word not in self.vocabulary]
+        if strange or not said:
+            what = f"the word {strange[0]!r}" if strange else "no word"
+            raise DataError(f"{what} in {stimulus!r}; this sense knows {', '.join(self.vocabulary[:8])}, ...")
+        spikes = np.zeros((steps, self.lines), np.uint8)
+        spikes[:, [self.vocabulary.index(word) for word in said]] = 1
+        return spikes
+
+
+@dataclass(frozen=True)
 class Analog(Sense):
     """A vector, such as the embedding of a sentence, as spikes with a payload in every step.
 

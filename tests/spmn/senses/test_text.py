@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from spmn.embedding import Grams
 from spmn.errors import DataError, SettingsError
-from spmn.senses import Analog, Tokens
+from spmn.senses import Analog, Tokens, Words
 
 
 def test_a_line_per_gram() -> None:
@@ -51,3 +51,14 @@ def test_peak_and_width() -> None:
 def test_what_is_no_vector_is_refused(vector: list[float], said: str) -> None:
     with pytest.raises(DataError, match=said):
         Analog(3)(np.array(vector), 2)
+
+
+def test_known_words() -> None:
+    sense = Words(("anna", "key", "zoo"))
+    assert sense("zoo anna", 2).tolist() == [[1, 0, 1]] * 2
+    for wrong, said in (("anna keys", "'keys' in 'anna keys'"), (" ", "no word in ' '")):
+        with pytest.raises(DataError, match=said):
+            sense(wrong, 2)
+    for vocabulary in ((), ("a", "a")):
+        with pytest.raises(SettingsError, match="each once"):
+            Words(vocabulary)
