@@ -8,6 +8,7 @@ Shapes: B stories, N events, T steps of an event's window, H heads, K keys, V va
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -141,6 +142,27 @@ class Level(nn.Module):
         return LevelSpikes(k, q, a, u, r, y), memory
 
 
+class RecallReadout(nn.Module):
+    """Reads the recall of each level, in named parts.
+
+        out_d = W_d mean(y_d) + b_d     for every level d
+
+    parts: name -> how many numbers.
+    """
+
+    def __init__(self, depth: int, inputs: int, parts: Mapping[str, int]) -> None:
+        super().__init__()
+        self.parts = dict(parts)
+        bound, outputs = inputs**-0.5, sum(parts.values())
+        self.weight = nn.Parameter(torch.empty(depth, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(depth, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, recalled: Tensor) -> dict[str, Tensor]:
+        """recalled: mean recall spikes [rows, depth, H V]; each part is [rows, depth, n]."""
+        out = torch.baddbmm(self.bias, recalled.transpose(0, 1), self.weight).transpose(0, 1)
+        return dict(zip(self.parts, out.split_with_sizes(list(self.parts.values()), -1), strict=True))
+
+
 class Levels(nn.Module):
     """A network of memory levels: what is seen at every event goes through all of them.
 
@@ -206,6 +228,11 @@ class Levels(nn.Module):
         heard_then = z.transpose(0, 1).index_select(0, sentence[asked])
         read = torch.cat([heard_then, *reads], -1)
         return Activity(z, sentence, asked, tuple(levels), read, torch.stack(memories))
+
+    def recalled(self, activity: Activity, rows: Tensor) -> Tensor:
+        """Mean recall spikes [rows, depth, H V] at the events where rows [B, N] is True."""
+        recalled = activity.seen(rows)[..., self.settings.encoder :].mean(1)
+        return recalled.view(len(recalled), self.settings.depth, self.settings.recall)
 
     def thinned(self, spikes: Tensor) -> Tensor:
         """Spikes [rows, T, n] without those of some neurons, drawn for each row for all of its window."""

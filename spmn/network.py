@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from spmn.events import QUESTION, STATEMENT, Events, Vocabulary
-from spmn.levels import DIGIT, Activity, Levels
+from spmn.levels import DIGIT, Activity, Levels, RecallReadout
 from spmn.neurons import Projection, lif
 from spmn.settings import Network
 
@@ -73,26 +73,6 @@ class Encoder(nn.Module):
         return current
 
 
-class ClueHeads(nn.Module):
-    """Reads each level's recall: which word, from when, and how sure (SPMN's content and time clue).
-
-    out_d = W_d mean(y_d) + b_d for every level d: logits of words, of two clock digits, and of confidence.
-    """
-
-    def __init__(self, depth: int, inputs: int, words: int) -> None:
-        super().__init__()
-        self.parts = [words, 2 * DIGIT, 1]
-        bound = inputs**-0.5
-        self.weight = nn.Parameter(torch.empty(depth, inputs, sum(self.parts)).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(depth, 1, sum(self.parts)).uniform_(-bound, bound))
-
-    def forward(self, recalled: Tensor) -> Clues:
-        """recalled: mean recall spikes [rows, depth, H V]."""
-        out = torch.baddbmm(self.bias, recalled.transpose(0, 1), self.weight).transpose(0, 1)
-        content, digits, confidence = out.split_with_sizes(self.parts, -1)
-        return Clues(content, digits.view(*digits.shape[:-1], 2, DIGIT), confidence[..., 0])
-
-
 class SPMN(Levels):
     """The spiking memory network.
 
@@ -108,7 +88,8 @@ class SPMN(Levels):
         self.decoder = Projection(seen, 2 * ones, torch.zeros(settings.decoder), settings.weight_scale)
         self.readout = nn.Linear(settings.decoder, len(vocabulary.answers))
         self.completion = nn.Linear(settings.decoder, len(vocabulary.words))
-        self.clue = ClueHeads(settings.depth, settings.recall, len(vocabulary.words))
+        parts = {"content": len(vocabulary.words), "digits": 2 * DIGIT, "confidence": 1}
+        self.clue = RecallReadout(settings.depth, settings.recall, parts)
 
     def forward(self, events: Events, memory: Tensor | None = None, record: bool = True) -> Activity:
         """Run B stories of N events; statements are written into `memory` (empty if None), questions are not.
@@ -141,10 +122,10 @@ class SPMN(Levels):
         return nn.functional.dropout(mean, self.settings.dropout, self.training)
 
     def clues(self, activity: Activity, rows: Tensor) -> Clues:
-        """What each level recalls at the events where rows [B, N] is True."""
-        recalled = activity.seen(rows)[..., self.settings.encoder :].mean(1)
-        clues: Clues = self.clue(recalled.view(len(recalled), self.settings.depth, self.settings.recall))
-        return clues
+        """What each level recalls at the events where rows [B, N] is True: the words, when, and how sure."""
+        parts = self.clue(self.recalled(activity, rows))
+        digits = parts["digits"].unflatten(-1, (2, DIGIT))
+        return Clues(parts["content"], digits, parts["confidence"][..., 0])
 
 
 def distinct(events: Events) -> tuple[Tensor, Tensor, Tensor]:

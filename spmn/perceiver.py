@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spmn.errors import DataError
-from spmn.levels import Activity, Levels
+from spmn.errors import DataError, SettingsError
+from spmn.levels import Activity, Levels, RecallReadout
 from spmn.neurons import Projection, lif
 from spmn.senses import Sense
 from spmn.settings import Network
@@ -84,10 +84,13 @@ class Perceiver(Levels):
         I[t] = sum_s W_s x_s[t] + b + kind;   z = LIF(I)          (s: senses with something to say)
 
     A sense that is missing at an event brings nothing. W_s are weight-standardised; their gains and b start
-    so that the first stimuli drive the neurons well (`calibrate`).
+    so that the first stimuli drive the neurons well (`calibrate`). `reads` names what is read from the recall
+    of each level, and how many numbers each is.
     """
 
-    def __init__(self, settings: Network, senses: Mapping[str, Sense]) -> None:
+    def __init__(
+        self, settings: Network, senses: Mapping[str, Sense], reads: Mapping[str, int] | None = None
+    ) -> None:
         super().__init__()
         self.settings, self.senses = settings, dict(senses)
         ones, zeros = torch.ones(settings.encoder), torch.zeros(settings.encoder)
@@ -99,6 +102,12 @@ class Perceiver(Levels):
         )
         self.kind = nn.Parameter(torch.zeros(2, settings.encoder))  # statement, question
         self.level = self.stacked(settings)
+        self.readout = RecallReadout(settings.depth, settings.recall, reads) if reads else None
+
+    def unclocked(self) -> None:
+        """Give up the clock of the levels, for events that bring their position, or need none."""
+        for level in self.levels:
+            level.clock.requires_grad_(False).zero_()
 
     def brought(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """What a sense brings to the encoder [B N, T or 1, encoder], and at which events it has something to
@@ -135,3 +144,13 @@ class Perceiver(Levels):
         each = torch.arange(events.real.numel(), device=z.device).view(shape)
         writes, asked = events.real & ~events.asks, events.real & events.asks
         return self.remember(z, each, events.clock, writes, asked, memory, record)
+
+    def slots(self, recalled: Tensor) -> dict[str, Tensor]:
+        """What is read from mean recall spikes [R, depth, H V]: each part [R, depth, n].
+
+        Raises SettingsError for a network that nothing is read from.
+        """
+        if self.readout is None:
+            raise SettingsError("nothing is read from this network; build it with `reads`")
+        found: dict[str, Tensor] = self.readout(recalled)
+        return found

@@ -6,7 +6,9 @@ say, and all that follows is as in `spmn.export`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +16,9 @@ import torch
 from torch import Tensor
 
 from hardware.emulator import Emulator
-from hardware.program import Program
-from spmn.export import CLOCKED, MEMORY_BITS, Draft, chip_decay, drafted, expressible, quantise
+from hardware.program import Probe, Program
+from hardware.recording import Recording
+from spmn.export import CLOCKED, LAG, MEMORY_BITS, Draft, chip_decay, drafted, expressible, quantise
 from spmn.levels import clock_lines
 from spmn.neurons import Projection
 from spmn.perceiver import Perceiver, Scene
@@ -23,6 +26,8 @@ from spmn.perceiver import Perceiver, Scene
 Inputs = dict[str, npt.NDArray[np.uint8]]
 TOGETHER = 64
 """Streams that run side by side."""
+RECALL_STEP = 4
+"""Of an event: the first step in which level 1 recalls (`spmn.export`)."""
 
 
 @torch.no_grad()
@@ -109,32 +114,55 @@ def encode_scene(network: Perceiver, program: Program, events: Scene) -> Inputs:
     return inputs
 
 
+class Stored(NamedTuple):
+    """What streams of events left on the chip."""
+
+    memory: Tensor  # M, [depth, B, H, K, V], as shares of the largest weight
+    recalled: Tensor  # at events that ask, in row-major order: mean recall spikes [R, depth, H V]
+
+
 def store(
     network: Perceiver,
     program: Program,
     events: Scene,
     memory_bits: int = MEMORY_BITS,
     strict: bool = False,
-) -> Tensor:
-    """M after streams of events on the emulator, from an empty one: [depth, B, H, K, V], as shares of the
-    largest weight. `memory_bits` as the program's.
+) -> Stored:
+    """Streams of events on the emulator, from an empty M. `memory_bits` as the program's.
 
     Raises RunError, in strict mode, where the chip's arithmetic would lose something.
     """
     s = network.settings
-    emulator = Emulator(program, strict=strict)
+    heads = [[f"level{d + 1}.{{}}.{h}" for h in range(s.heads)] for d in range(s.depth)]
+    asked = events.real & events.asks
+    probes = [Probe(name.format("recall")) for level in heads for name in level] if asked.any() else []
+    emulator = Emulator(replace(program, probes=tuple(probes)), strict=strict)
     full = 2**memory_bits - 2
-    memories = []
+    memories, recalled = [], [torch.zeros(0, s.depth, s.recall)]
     for first in range(0, len(events.real), TOGETHER):
         chosen = torch.arange(first, min(first + TOGETHER, len(events.real)))
         inputs = encode_scene(network, program, events.at(chosen))
-        state, _ = emulator.run(emulator.initial_state(len(chosen)), inputs)
-        heads = [
-            [
-                torch.from_numpy(state.plastic[name].weights).mT / full
-                for name in (f"level{d + 1}.memory.{h}" for h in range(s.heads))
-            ]
-            for d in range(s.depth)
+        state, recording = emulator.run(emulator.initial_state(len(chosen)), inputs)
+        weights = [
+            [torch.from_numpy(state.plastic[name.format("memory")].weights).mT / full for name in level]
+            for level in heads
         ]
-        memories.append(torch.stack([torch.stack(level, 1) for level in heads]))
-    return torch.cat(memories, 1)
+        memories.append(torch.stack([torch.stack(level, 1) for level in weights]))
+        if probes:
+            recalled.append(_recalled(recording, program, heads, asked[chosen], s.steps))
+    return Stored(torch.cat(memories, 1), torch.cat(recalled))
+
+
+def _recalled(
+    recording: Recording, program: Program, heads: Sequence[Sequence[str]], asked: Tensor, steps: int
+) -> Tensor:
+    """Mean recall spikes [R, depth, H V] in the T steps in which plastic synapses are read."""
+    assert program.schedule is not None
+    stream, event = asked.nonzero().T
+    start = event * program.schedule.window
+    levels = []
+    for d, level in enumerate(heads):
+        spikes = [torch.from_numpy(recording[name.format("recall"), "spikes"] != 0) for name in level]
+        at = start[:, None] + RECALL_STEP + LAG * d + torch.arange(steps)
+        levels.append(torch.cat([of_head[at, stream[:, None]] for of_head in spikes], -1).float().mean(1))
+    return torch.stack(levels, 1)

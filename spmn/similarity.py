@@ -133,8 +133,7 @@ def build(network: Network, dims: int) -> Perceiver:
             keys, gates = 2 * level.sizes[0], sum(level.sizes[:3])
             level.drive.bias[:keys] = 0.0
             level.drive.bias[gates:] = 2.0
-            level.clock.zero_()
-            level.clock.requires_grad_(False)
+    perceiver.unclocked()
     return perceiver
 
 
@@ -205,7 +204,7 @@ def recalled(network: Perceiver, vectors: Floats) -> Tensor:
 
 def stored(network: Perceiver, program: Program, vectors: Floats, memory_bits: int) -> Tensor:
     """dM of embeddings, in the integers of a program on the emulator: [n, depth H K V]."""
-    return _in_parts(vectors, lambda events: store(network, program, events, memory_bits))
+    return _in_parts(vectors, lambda events: store(network, program, events, memory_bits).memory)
 
 
 def _in_parts(vectors: Floats, remember: Callable[[Scene], Tensor]) -> Tensor:
