@@ -34,6 +34,7 @@ console = Console()
 for command in (program_cli.info, program_cli.run, program_cli.fits, program_cli.conform):
     app.command()(command)
 train_app.command("similarity")(stage_cli.train_similarity)
+train_app.command("timeline")(stage_cli.train_timeline)
 app.command()(stage_cli.similar)
 
 Tasks = Annotated[str, typer.Option(help="bAbI tasks, such as 1,2,15 or 1-3.")]

@@ -32,7 +32,8 @@ class Happened(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """Over all cues. Shares are 0 where there is nothing to share in, the localisation error then nan."""
+    """Over all cues. Shares are 0 where there is nothing to share in; the localisation error is 1, the whole
+    time line, where nothing is found."""
 
     cues: int
     average_precision: float  # area under precision over recall, interpolated (PASCAL VOC 2010)
@@ -86,7 +87,7 @@ def score(
         average_precision=_area(hits, events),
         precision=hit / sure if sure else 0.0,
         recall=hit / events if events else 0.0,
-        localisation=float(np.median(distances)) if distances else float("nan"),
+        localisation=float(np.median(distances)) if distances else 1.0,
         content=sum(right) / len(right) if right else 0.0,
     )
 

@@ -1,9 +1,10 @@
-"""Commands for SPMN's first stages: `spmn train similarity`, `spmn similar`."""
+"""Commands for SPMN's first stages: `spmn train similarity`, `spmn similar`, `spmn train timeline`."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +12,35 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hardware.atomic import atomic
 from spmn.progress import progress
 
 if TYPE_CHECKING:
     from spmn.datasets.corpus import Corpus
+    from spmn.detection import Scores
+    from spmn.stages import Stage, Steps
 
 console = Console(soft_wrap=True)
 HELD_OUT = 0.1
+RUNNERS = ("torch", "emulator")
+
+
+def _train(
+    stage: Stage, how: Steps, folder: Path, threads: int | None, said: Callable[[Mapping[str, float]], str]
+) -> None:
+    """Train with a progress bar; `said` puts a validation into words."""
+    from spmn.stages import train_stage
+
+    with progress(console) as bar:
+        shown = bar.add_task("", total=how.steps)
+
+        def report(kind: str, values: Mapping[str, float]) -> None:
+            if kind == "step":
+                bar.update(shown, completed=values["step"], description=f"loss {values['loss']:.3f}")
+            else:
+                bar.console.print(f"step {values['step']}: {said(values)}")
+
+        train_stage(stage, how, folder, threads, report)
 
 
 def train_similarity(
@@ -55,7 +78,7 @@ def train_similarity(
     from spmn import similarity as stage0
     from spmn.embedding import Grams
     from spmn.stage_plots import similarity_map, similarity_scatter
-    from spmn.stages import Steps, metrics, train_stage
+    from spmn.stages import Steps, metrics
 
     grams = Grams(segmenter=segmenter)
     network = replace(stage0.NETWORK, heads=heads or stage0.NETWORK.heads)
@@ -72,19 +95,11 @@ def train_similarity(
         + (f" ({corpus.left_out} lines without a word left out)" if corpus.left_out else "")
         + f", judged on {len(stage.pairs.first)} pairs of {len(held_out.sentences)} others, device cpu"
     )
-    with progress(console) as bar:
-        shown = bar.add_task("", total=steps)
 
-        def report(kind: str, values: Mapping[str, float]) -> None:
-            if kind == "step":
-                bar.update(shown, completed=values["step"], description=f"loss {values['loss']:.3f}")
-            else:
-                bar.console.print(
-                    f"step {values['step']}: Spearman {values['target_spearman']:.3f} with the embedding, "
-                    f"mean error {values['mae']:.3f}"
-                )
+    def said(found: Mapping[str, float]) -> str:
+        return f"Spearman {found['target_spearman']:.3f} with the embedding, mean error {found['mae']:.3f}"
 
-        train_stage(stage, how, folder, threads, report)
+    _train(stage, how, folder, threads, said)
     trained = stage0.open_similarity(folder)
     pairs, program = stage.pairs, trained.program(stage.vectors[:500], memory_bits)
     first, second = (
@@ -111,6 +126,76 @@ def train_similarity(
     ):
         console.print(f"wrote {picture}")
     console.print(f"next: spmn similar {folder} --data {data}")
+
+
+def train_timeline(
+    difficulty: Annotated[
+        str,
+        typer.Option(
+            help="once: a cue stands for one event; perhaps: for one or none; again: for up to two."
+        ),
+    ] = "again",
+    length: Annotated[int, typer.Option(help="Events of the longest streams in training.", min=2)] = 100,
+    steps: Annotated[int, typer.Option(help="Steps of gradient descent.", min=1)] = 2000,
+    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 3e-3,
+    heads: Annotated[int | None, typer.Option(help="Of each level. 8 if not given.", min=1)] = None,
+    streams: Annotated[int, typer.Option(help="Unseen streams that it is judged on.", min=1)] = 500,
+    upto: Annotated[int, typer.Option(help="Events of the longest streams of the curve.", min=2)] = 500,
+    seed: Annotated[int, typer.Option(help="Of weights and streams.")] = 0,
+    memory_bits: Annotated[
+        int, typer.Option(help="Bits of the plastic memory on the chip.", min=2, max=8)
+    ] = 6,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; a stopped run in it goes on.")] = None,
+) -> None:
+    """Stage 1: train a memory to tell when something happened, and where.
+
+    Streams of events ("anna key kitchen") are stored, then asked about by cues ("anna key"). Recall is scored
+    like a detector, in float and in the chip's integers, beside chance and a plain list of the events, and
+    again on streams of other lengths. Everything is judged on streams never trained on.
+    """
+    from dataclasses import asdict, replace
+
+    from spmn import timeline as stage1
+    from spmn.stage_plots import timeline_curve, timeline_picture
+    from spmn.stages import Steps
+
+    network = replace(stage1.NETWORK, heads=heads or stage1.NETWORK.heads)
+    course = stage1.Course(difficulty, length)
+    folder = out or Path("runs") / f"timeline-{difficulty}-seed{seed}"
+    stage = stage1.Timeline(network, course, seed)
+    how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
+    console.print(f"run {folder}: streams of up to {length} events, cues: {difficulty}, device cpu")
+
+    def said(found: Mapping[str, float]) -> str:
+        return (
+            f"average precision {found['average_precision']:.3f}, content right {found['content']:.0%}, "
+            f"off by {found['localisation']:.1%} of the time line"
+        )
+
+    _train(stage, how, folder, threads, said)
+    best, course = stage1.open_timeline(folder)
+    curve = {}
+    for n in sorted({*(n for n in stage1.LENGTHS if n < upto), length, upto}):
+        count = streams if n == length else -(-streams // 5)
+        curve[n] = stage1.judged(best, course, n, count, memory_bits, seed)
+    with atomic(folder / "curve.json") as path:
+        path.write_text(
+            json.dumps({n: {name: asdict(of) for name, of in at.items()} for n, at in curve.items()})
+        )
+    console.print(_detected(f"{streams} streams of {length} events", curve[length].items()))
+    console.print(
+        _detected(
+            "events in a stream",
+            ((f"{n:,}, {name}", at[name]) for n, at in curve.items() for name in RUNNERS),
+        )
+    )
+    console.print(f"{memory_bits} bits of M; off by: median, as a share of the stream")
+    for picture in (
+        timeline_picture(best, stage.held_out, folder / "timeline.png"),
+        timeline_curve(curve, folder / "curve.png"),
+    ):
+        console.print(f"wrote {picture}")
 
 
 def similar(
@@ -157,4 +242,12 @@ def _scores(rows: Mapping[str, Mapping[str, float]]) -> Table:
     table = Table("cosines of dM", *(names[name] for name in shown))
     for title, scores in rows.items():
         table.add_row(title, *(f"{scores[name]:.3f}" for name in shown))
+    return table
+
+
+def _detected(title: str, rows: Iterable[tuple[str, Scores]]) -> Table:
+    table = Table(title, "average precision", "precision", "recall", "off by", "content right")
+    for name, of in rows:
+        shares = f"{of.precision:.1%}", f"{of.recall:.1%}", f"{of.localisation:.1%}", f"{of.content:.1%}"
+        table.add_row(name, f"{of.average_precision:.3f}", *shares)
     return table

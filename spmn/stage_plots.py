@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,11 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager, get_f
 from torch import Tensor
 
 from hardware.atomic import atomic
+from spmn.datasets.timeline import Streams
+from spmn.detection import Scores
+from spmn.perceiver import Perceiver
 from spmn.similarity import Judged, units
+from spmn.timeline import read_slots, recall
 
 NAMED = 40
 """Sentences of a map that are written out."""
@@ -63,6 +67,58 @@ def similarity_map(sentences: Sequence[str], changes: Tensor, path: Path) -> Pat
         )
         temporary.write_text("".join(lines), encoding="utf-8")
     axis.set(xticks=[], yticks=[], title="sentences by what they change in memory (dM, torch)")
+    return _saved(figure, path)
+
+
+SHOWN = 8
+"""Cues of a picture of the time line."""
+
+
+def timeline_picture(network: Perceiver, streams: Streams, path: Path) -> Path:
+    """What happened (rings) and what is recalled (dots, the surer the darker), a line per cue, cues from as
+    many streams. Green: with the right content, red: with another."""
+    count = min(SHOWN, len(streams.cues))
+    some = Streams(streams.events[:count], streams.cues[:count, :1])
+    with torch.no_grad():
+        slots = read_slots(recall(network, some), some.events.shape[1])
+    figure = Figure(figsize=(9.0, 0.8 + 0.4 * count), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for row, (events, recalled) in enumerate(zip(some.all_happened, slots, strict=True)):
+        axis.axhline(row, color="#dddddd", linewidth=0.6, zorder=0)
+        for event in events:
+            axis.plot(event.position, row, "o", markersize=11, fillstyle="none", color="#555555")
+        places = {event.position: event.content for event in events}
+        for slot in recalled:
+            right = places.get(int(slot.position)) == slot.content
+            axis.plot(
+                slot.position, row, "o", markersize=6, alpha=max(0.08, slot.confidence),
+                color="#2ca02c" if right else "#d62728",
+            )  # fmt: skip
+    axis.set_yticks(range(count), [some.asked(b, 0) + "?" for b in range(count)], fontsize=8)
+    axis.set(xlim=(-1, streams.events.shape[1]), ylim=(count - 0.5, -0.5), xlabel="event")
+    title = "rings: happened; dots: recalled (torch), the surer the darker, green with the right place"
+    axis.set_title(title, fontsize=8)
+    return _saved(figure, path)
+
+
+def timeline_curve(curve: Mapping[int, Mapping[str, Scores]], path: Path) -> Path:
+    """How recall falls off with the length of the stream."""
+    figure = Figure(figsize=(9.0, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 3)
+    drawn = {
+        "average precision": "average_precision",
+        "content right": "content",
+        "off by, share of the stream": "localisation",
+    }
+    for axis, (title, field) in zip(axes, drawn.items(), strict=True):
+        for name in ("torch", "emulator", "chance"):
+            values = [getattr(at[name], field) for at in curve.values()]
+            axis.plot(list(curve), values, marker=".", label=name)
+        axis.set(xlabel="events in the stream", title=title, xscale="log")
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=7)
     return _saved(figure, path)
 
 

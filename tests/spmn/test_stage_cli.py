@@ -1,6 +1,7 @@
-"""`spmn train similarity` and `spmn similar`, from a text file to the nearest memories."""
+"""The first stages from the command line: from a text file to the nearest memories, and a time line."""
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,26 @@ def test_another_training_in_the_folder(run: Path, corpus: Path) -> None:
         app, ["train", "similarity", "--data", str(corpus), "--out", str(run), *QUICK, "--seed", "1"]
     )
     assert isinstance(done.exception, CheckpointError)
+
+
+def test_a_time_line_is_learnt_and_judged(tmp_path: Path) -> None:
+    sizes = {"steps": 2, "heads": 2, "length": 12, "streams": 3, "upto": 25, "threads": 1}
+    options = [f"--{name}={value}" for name, value in sizes.items()]
+    options += ["--difficulty", "perhaps", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, ["train", "timeline", *options])
+    assert done.exit_code == 0, done.output
+    assert "streams of up to 12 events, cues: perhaps, device cpu" in done.output
+    curve = json.loads((tmp_path / "curve.json").read_text())
+    assert list(curve) == ["10", "12", "20", "25"]
+    assert list(curve["12"]) == ["torch", "emulator", "chance", "list of 3,276 events"]
+    assert curve["12"]["torch"]["cues"] == 6
+    assert curve["25"]["list of 3,276 events"]["recall"] == 1
+    assert {"timeline.png", "curve.png", "network.safetensors"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_difficulties_have_names(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["train", "timeline", "--difficulty", "odd", "--out", str(tmp_path / "run")]
+    )
+    assert isinstance(done.exception, SettingsError)
+    assert "once, perhaps, again" in str(done.exception)
