@@ -1,0 +1,1 @@
+"""Shapes, sounds and words that belong together: stored once, recalled from each other."""

@@ -1,0 +1,217 @@
+"""Twenty new pairings of a shape, a sound and a word are stored once, then recalled from each other.
+
+python -m experiments.association --out runs/association
+
+In every episode the pairings are drawn afresh, so that nothing but the plastic memory can know them. What is
+stored and what is asked are different instances, both noisy, and unseen in training. With M switched off
+(nothing is written) only guessing is left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn import functional
+
+from experiments.association.stimuli import DRAWN, KINDS, SENSES
+from hardware.atomic import atomic
+from spmn.perceiver import Perceiver, Scene
+from spmn.perceiver_chip import export_perceiver, store
+from spmn.progress import progress
+from spmn.settings import Network
+from spmn.stages import Stage, Steps, load_best, train_stage
+
+NETWORK = Network(depth=1, heads=8, keys=32, values=32, encoder=256, decoder=1)
+PAIRINGS = 20
+INSTANCES = 150
+"""Of each kind, to train on; as many others to be judged on."""
+MODALITIES = tuple(SENSES)
+Kinds = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Spikes of many instances of all kinds: sense -> [KINDS, instances, T, lines]."""
+
+    spikes: Mapping[str, npt.NDArray[np.uint8]]
+
+    @classmethod
+    def drawn(cls, instances: int, steps: int, seed: int) -> Bank:
+        """Instances that follow from the seed."""
+        random = np.random.default_rng(seed)
+        return cls(
+            {
+                name: np.stack(
+                    [
+                        [sense(DRAWN[name](kind, random), steps) for _ in range(instances)]
+                        for kind in range(KINDS)
+                    ]
+                )
+                for name, sense in SENSES.items()
+            }
+        )
+
+    def instances(self, sense: str, kinds: Kinds, random: np.random.Generator) -> Tensor:
+        """One of each of these kinds, [..., T, lines]."""
+        bank = self.spikes[sense]
+        return torch.from_numpy(bank[kinds, random.integers(bank.shape[1], size=kinds.shape)]).float()
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """Pairings stored, then asked about in every modality: B episodes of P pairings, 3 P questions."""
+
+    scene: Scene
+    kinds: Kinds  # [B, P, 3]: which image, sound and word belong together
+
+    @classmethod
+    def drawn(cls, bank: Bank, count: int, pairings: int, random: np.random.Generator) -> Episodes:
+        """Fresh pairings of fresh instances; each kind occurs at most once in an episode."""
+        kinds = np.stack(
+            [np.stack([random.permutation(KINDS)[:pairings] for _ in MODALITIES], -1) for _ in range(count)]
+        )
+        seen = {}
+        for m, name in enumerate(MODALITIES):
+            stored = bank.instances(name, kinds[..., m], random)
+            events = stored.new_zeros(count, pairings * (1 + len(MODALITIES)), *stored.shape[2:])
+            events[:, :pairings] = stored
+            asked = slice(pairings * (1 + m), pairings * (2 + m))
+            events[:, asked] = bank.instances(name, kinds[..., m], random)
+            seen[name] = events
+        asks = torch.arange(events.shape[1]).expand(count, -1) >= pairings
+        clock = torch.zeros(asks.shape, dtype=torch.long)
+        return cls(Scene(seen, asks, torch.ones_like(asks), clock), kinds)
+
+    def without_memory(self) -> Scene:
+        """The same events, none of them written."""
+        scene = self.scene
+        return Scene(scene.seen, torch.ones_like(scene.asks), scene.real, scene.clock)
+
+    def targets(self) -> Tensor:
+        """Kinds that belong to every question, in order: [B * 3 P, 3]."""
+        return torch.from_numpy(np.tile(self.kinds, (1, len(MODALITIES), 1)).reshape(-1, len(MODALITIES)))
+
+    def correct(self, read: Mapping[str, Tensor]) -> dict[str, float]:
+        """Share of right answers for each direction, "image > sound": the likeliest of all kinds."""
+        count, pairings, _ = self.kinds.shape
+        right = torch.stack([read[name][:, 0].argmax(-1) for name in MODALITIES], -1) == self.targets()
+        shares = right.view(count, len(MODALITIES), pairings, -1).float().mean((0, 2))
+        return {
+            f"{given} > {wanted}": float(shares[g, w])
+            for g, given in enumerate(MODALITIES)
+            for w, wanted in enumerate(MODALITIES)
+            if given != wanted
+        }
+
+
+class Association(Stage):
+    """Trains on episodes of up to PAIRINGS pairings."""
+
+    name = "association"
+    decides = "worst"
+
+    def __init__(self, network: Network = NETWORK, instances: int = INSTANCES, seed: int = 0) -> None:
+        self.settings, self.instances = network, instances
+        torch.manual_seed(seed)
+        reads = dict.fromkeys(MODALITIES, KINDS)
+        self.network: Perceiver = Perceiver(network, SENSES, reads)
+        self.network.unclocked()
+        self.bank = Bank.drawn(instances, network.steps, seed)
+        self.held_out = Bank.drawn(instances, network.steps, seed + 1_000_003)
+        self.network.calibrate(Episodes.drawn(self.bank, 8, PAIRINGS, np.random.default_rng(seed)).scene)
+        self.judged = Episodes.drawn(self.held_out, 25, PAIRINGS, np.random.default_rng(seed + 1))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {"network": asdict(self.settings), "instances": self.instances}
+
+    def loss(self, random: np.random.Generator) -> Tensor:
+        pairings = round(PAIRINGS ** random.random())
+        episodes = Episodes.drawn(self.bank, max(1, 320 // pairings), pairings, random)
+        read = recall(self.network, episodes.scene)
+        return sum(
+            (
+                functional.cross_entropy(read[name][:, 0], episodes.targets()[:, m])
+                for m, name in enumerate(MODALITIES)
+            ),
+            torch.zeros(()),
+        )
+
+    def validate(self) -> dict[str, float]:
+        shares = self.judged.correct(recall(self.network, self.judged.scene))
+        return {**shares, "worst": min(shares.values())}
+
+
+def recall(network: Perceiver, scene: Scene) -> dict[str, Tensor]:
+    """What the float network reads from its recall at all questions."""
+    return network.slots(network.recalled(network(scene, record=False), scene.asks))
+
+
+def judge(stage: Association, episodes: Episodes, memory_bits: int) -> dict[str, dict[str, float]]:
+    """Share of right answers by direction: float and integers, with and without M."""
+    network = stage.network
+    program = export_perceiver(network, episodes.scene.at(torch.arange(2)), memory_bits)
+    off, asked = episodes.without_memory(), episodes.scene.asks
+    rows = asked.flatten()
+    with torch.no_grad():
+        read = {
+            "torch": recall(network, episodes.scene),
+            "emulator": network.slots(store(network, program, episodes.scene, memory_bits).recalled),
+            "torch, M off": {n: x[rows] for n, x in recall(network, off).items()},
+            "emulator, M off": network.slots(store(network, program, off, memory_bits).recalled[rows]),
+        }
+    return {name: episodes.correct(found) for name, found in read.items()}
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Run folder; a stopped run in it goes on.")] = Path(
+        "runs/association"
+    ),
+    steps: Annotated[int, typer.Option(help="Steps of gradient descent.", min=1)] = 1500,
+    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 3e-3,
+    episodes: Annotated[int, typer.Option(help="To be judged on.", min=1)] = 50,
+    instances: Annotated[int, typer.Option(help="Of each kind, to train on.", min=1)] = INSTANCES,
+    memory_bits: Annotated[int, typer.Option(help="Of M on the chip.", min=2, max=8)] = 6,
+    seed: Annotated[int, typer.Option(help="Of weights, stimuli and pairings.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+) -> None:
+    """Train, judge in float and integers, with M and without; writes OUT/association.json."""
+    console = Console()
+    console.print(f"drawing {2 * instances * KINDS * len(MODALITIES):,} stimuli")
+    stage = Association(instances=instances, seed=seed)
+    how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
+    with progress(console) as bar:
+        shown = bar.add_task("", total=steps)
+
+        def report(kind: str, values: Mapping[str, float]) -> None:
+            if kind == "step":
+                bar.update(shown, completed=values["step"], description=f"loss {values['loss']:.3f}")
+            else:
+                bar.console.print(f"step {values['step']}: worst direction {values['worst']:.1%} right")
+
+        train_stage(stage, how, out, threads, report)
+    load_best(stage.network, out)
+    fresh = Episodes.drawn(stage.held_out, episodes, PAIRINGS, np.random.default_rng(seed + 2))
+    found = judge(stage, fresh, memory_bits)
+    with atomic(out / "association.json") as path:
+        path.write_text(json.dumps(found, indent=1))
+    table = Table(f"{episodes} episodes of {PAIRINGS} pairings", *found)
+    for direction in found["torch"]:
+        table.add_row(direction, *(f"{shares[direction]:.1%}" for shares in found.values()))
+    console.print(table)
+    console.print(f"chance: {1 / KINDS:.1%} of {KINDS} kinds; {memory_bits} bits of M")
+
+
+if __name__ == "__main__":
+    typer.run(main)
