@@ -1,0 +1,58 @@
+"""Other memory networks on the same stories.
+
+python -m experiments.baselines train --models "SPMN 0.0.1" --tasks 1,2 --seeds 0-2 --data .../en-10k
+python -m experiments.baselines write      # RESULTS.md
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from experiments.baselines import harness, writing
+from experiments.baselines.harness import MODELS
+from spmn.data import Source
+from spmn.datasets.babi import parse_tasks
+from spmn.sweep import parse_seeds
+
+app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
+console = Console()
+
+
+@app.command()
+def train(
+    models: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(MODELS),
+    tasks: Annotated[str, typer.Option(help="Such as 1,2 or 1-20; one network each.")] = "1",
+    seeds: Annotated[str, typer.Option(help="Such as 0-2.")] = "0",
+    data: Annotated[Path | None, typer.Option(help="Folder of official files.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="12 if not given.", min=1)] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    results: Annotated[Path, typer.Option(help="The file that results go to.")] = harness.RESULTS,
+) -> None:
+    """Train models on tasks, each alone, and enter what they reach."""
+    for task, seed, name in itertools.product(parse_tasks(tasks), parse_seeds(seeds), models.split(",")):
+        source = Source((task,), None if data is None else str(data), seed=seed)
+        told = partial(_report, f"{name}, task {task}, seed {seed}")
+        harness.enter(harness.train(name, source, seed, epochs, threads, told), results)
+
+
+def _report(title: str, epoch: int, training: float, valid: float) -> None:
+    console.print(
+        f"{title}, epoch {epoch}: error {training:.1%} in training, {valid:.1%} in validation",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def write() -> None:
+    """Make RESULTS.md from results.json."""
+    console.print(f"wrote {writing.write(harness.read())}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,180 @@
+"""Every network that is compared learns, keeps its shapes, and is counted alike."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from experiments.baselines import harness, writing
+from experiments.baselines.__main__ import app
+from experiments.baselines.harness import MODELS, Result
+from experiments.baselines.interface import Baseline, Sentences
+from experiments.baselines.ours import Ours
+from experiments.baselines.second_generation import (
+    DEPTH,
+    WIDTH,
+    Hearing,
+    Masks,
+    Memory,
+    candidate,
+    updated,
+)
+from spmn.data import Source
+from spmn.datasets.babi import write
+from spmn.datasets.generator import generate
+from spmn.errors import SettingsError
+from spmn.events import QUESTION, Stream, Vocabulary, collate, stream
+from spmn.network import Encoder, distinct
+from spmn.settings import Network
+from spmn.similarity import seeing
+
+TOLD = generate(1, 200, 0)
+VOCABULARY = Vocabulary.of(TOLD)
+
+
+@pytest.fixture(scope="module")
+def streams() -> list[Stream]:
+    return [stream(story, VOCABULARY) for story in TOLD]
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_loss_falls_and_shapes_hold(model: type[Baseline], streams: Sequence[Stream]) -> None:
+    torch.manual_seed(0)
+    network = model(VOCABULARY)
+    optimiser = torch.optim.AdamW(network.parameters(), model.learning_rate)
+    batch = collate(streams[:4])
+    target = batch.target[batch.kind == QUESTION]
+    losses = []
+    for _ in range(20):
+        logits = network(batch)
+        assert logits.shape == (len(target), len(VOCABULARY.answers))
+        loss = torch.nn.functional.cross_entropy(logits, target)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.3
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_stories_do_not_touch_each_other(model: type[Baseline], streams: Sequence[Stream]) -> None:
+    torch.manual_seed(0)
+    network = model(VOCABULARY).eval()
+    with torch.no_grad():
+        together = network(collate(streams[:3]))
+        alone = torch.cat([network(collate([one])) for one in streams[:3]])
+    assert torch.allclose(together, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_what_was_told_before_a_question_matters(model: type[Baseline], streams: Sequence[Stream]) -> None:
+    torch.manual_seed(0)
+    network = model(VOCABULARY).eval()
+    batch = collate(streams[:1])
+    other = collate(streams[:1])
+    other.words[0, 0] = other.words[0, 1]
+    later = collate(streams[:1])
+    last = int((later.kind[0] == QUESTION).nonzero()[-1])
+    with torch.no_grad():
+        first = network(batch)
+        assert not torch.allclose(network(other), first, atol=1e-6)
+        later.words[0, last] = 0  # the last question, seen by nobody before
+        assert torch.allclose(network(later)[:-1], first[:-1], atol=1e-5)
+
+
+def test_second_generation_by_hand() -> None:
+    m = torch.tensor([0.5, -2.0])
+    masks = Masks(torch.tensor([0.25, 1.0]), torch.tensor([0.5, -1.0]), torch.tensor([-0.5, 0.5]))
+    assert candidate(m, masks).tolist() == pytest.approx([np.tanh(-0.125), np.tanh(1.0)])
+    assert updated(m, masks).tolist() == pytest.approx([0.75 * 0.5 + 0.25 * np.tanh(-0.125), np.tanh(1.0)])
+    assert not candidate(torch.zeros(2), masks).any()
+
+
+def test_masks_have_the_shape_of_the_memory() -> None:
+    memory = Memory(8)
+    masks = memory.masks(torch.randn(3, 8))
+    assert all(mask.shape == (3, DEPTH, WIDTH, WIDTH) for mask in masks)
+    assert masks.r.min() > 0
+    assert masks.r.max() < 1
+    assert masks.a.min() < 0 < masks.a.max()
+    m = memory.start
+    for _ in range(5):
+        after = updated(m, Masks(*(mask[0] for mask in masks)))
+        assert (after.abs() <= m.abs() + 1e-6).all()  # what is lost does not come back
+        m = after
+
+
+def test_dm_of_the_second_generation() -> None:
+    torch.manual_seed(0)
+    network = Hearing(32)
+    vectors = np.abs(np.random.default_rng(0).normal(size=(4, 32))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[3] = vectors[0]
+    dm = network(seeing(vectors)).memory
+    assert dm.shape == (DEPTH, 4, 1, WIDTH, WIDTH)
+    assert torch.allclose(dm[:, 0], dm[:, 3])
+    assert not torch.allclose(dm[:, 0], dm[:, 1])
+
+
+def test_sentences_are_those_of_the_spiking_network() -> None:
+    encoder = Encoder(Network(), VOCABULARY)
+    ours = Sentences(VOCABULARY, Network().embedding)
+    ours.load_state_dict({n: x for n, x in encoder.state_dict().items() if not n.startswith("projection")})
+    words = torch.tensor([[3, 4, 5, 0, 0, 0]])[:, : VOCABULARY.length]
+    asks = torch.tensor([True])
+    assert torch.allclose(encoder.projection(ours(words, asks)), encoder(words, asks), atol=1e-5)
+
+
+def test_operations_are_counted_by_hand(streams: Sequence[Stream]) -> None:
+    network = Ours(VOCABULARY).eval()
+    s, level = network.network.settings, network.network.levels[0]
+    batch = collate(streams[:1])
+    sentences, events = len(distinct(batch)[0]), batch.kind.shape[1]
+    asked = int((batch.kind == QUESTION).sum())
+    driven, below = sum(level.sizes), s.depth * (s.depth - 1) // 2 * s.recall
+    expected = (
+        sentences * s.encoder * (s.embedding + s.depth * s.steps * driven)
+        + events * (s.steps * below * driven + s.depth * 32 * s.values + network.uncounted())
+        + asked * s.decoder * (s.steps * (s.encoder + s.depth * s.recall) + len(VOCABULARY.answers))
+    )
+    assert harness.operations(network, streams[:1]) == pytest.approx(expected / asked)
+    assert network.state(1000) == 4 * s.depth * s.heads * s.keys * s.values
+
+
+def test_a_training_is_entered_once(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    result = harness.train("SPMN 0.0.1", Source((1,), questions=60), seed=0, epochs=1)
+    assert len(result.curve) == len(result.training) == 1
+    harness.enter(result, path)
+    harness.enter(result, path)
+    assert harness.read(path) == [result]
+    assert "| 1 single supporting fact | SPMN 0.0.1 | " in writing.report([result])
+    with pytest.raises(SettingsError, match="no model 'GPT'; choose one of SPMN"):
+        harness.train("GPT", Source((1,), questions=60), seed=0)
+
+
+def test_command(tmp_path: Path) -> None:
+    write(tmp_path / "qa1_single-supporting-fact_train.txt", TOLD)
+    options = [
+        "--data",
+        str(tmp_path),
+        "--results",
+        str(tmp_path / "r.json"),
+        "--epochs",
+        "1",
+        "--seeds",
+        "3",
+    ]
+    told = CliRunner().invoke(app, ["train", "--models", "SPMN", *options])
+    assert told.exit_code == 0, told.output
+    assert "SPMN, task 1, seed 3, epoch 1: error" in told.output
+    assert [(r.task, r.seed) for r in harness.read(tmp_path / "r.json")] == [(1, 3)]
+
+
+@pytest.mark.skipif(not harness.RESULTS.exists(), reason="nothing was measured yet")
+def test_the_page_is_made_from_the_results() -> None:
+    found: list[Result] = harness.read()
+    assert (writing.HERE / "RESULTS.md").read_text() == writing.report(found)
