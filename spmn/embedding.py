@@ -1,10 +1,11 @@
-"""Sentence embeddings without a download: hashed word and character n-grams, weighted by TF-IDF.
+"""Sentence embeddings: without a download, hashed word and character n-grams, weighted by TF-IDF.
 
     x_f = (1 + log count_f) * idf_f,   idf_f = log((1 + n) / (1 + df_f)) + 1,   embedding = x / |x|
 
 f is a hash of an n-gram, df_f the number of the n fitted sentences that contain it (Salton and Buckley 1988;
 feature hashing: Weinberger et al. 2009, arXiv 0902.2206). Chinese needs no word segmenter: every character
-counts as a word.
+counts as a word. Or those of a network of the sentence-transformers library (Reimers and Gurevych 2019, arXiv
+1908.10084).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +90,25 @@ class Grams:
         return Counter(zlib.crc32(gram.encode()) % self.dims for gram in grams)
 
 
+class Embedding(Protocol):
+    """Sentences as vectors of length 1."""
+
+    @property
+    def dims(self) -> int:
+        """Numbers of a vector."""
+
+    @property
+    def signed(self) -> bool:
+        """Whether any of them can be negative."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Plain values that say which embedding it is."""
+
+    def __call__(self, sentences: Sequence[str]) -> Floats:
+        """[sentences, dims]. Raises DataError for a sentence that it cannot take."""
+
+
 @dataclass(frozen=True, eq=False)
 class TfIdf:
     """The embedding above; `fit` it to the sentences that it will be used on."""
@@ -103,6 +125,18 @@ class TfIdf:
             seen[list(grams(sentence))] += 1
         return cls(grams, (np.log((1 + len(sentences)) / (1 + seen)) + 1).astype(np.float32))
 
+    @property
+    def dims(self) -> int:
+        return self.grams.dims
+
+    @property
+    def signed(self) -> bool:
+        return False
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {"kind": "tf-idf", **asdict(self.grams)}
+
     def __call__(self, sentences: Sequence[str]) -> Floats:
         """[sentences, dims], of length 1, nothing negative. Raises DataError for one without a word."""
         found = np.zeros((len(sentences), self.grams.dims), np.float32)
@@ -111,3 +145,47 @@ class TfIdf:
                 row[gram] = (1 + math.log(count)) * self.idf[gram]
             row /= np.linalg.norm(row)
         return found
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """Embeddings of a network that sentence-transformers loads: a name on its hub, or a folder."""
+
+    model: str
+
+    @cached_property
+    def _network(self) -> Any:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ModuleNotFoundError:
+            raise SettingsError(
+                "sentence-transformers is not installed; pip install 'spmn[sentences]', or go without a model"
+            ) from None
+        try:
+            return SentenceTransformer(self.model)
+        except (OSError, ValueError) as problem:
+            raise SettingsError(
+                f"sentence-transformers cannot load {self.model!r} ({problem}); name a model or its folder"
+            ) from None
+
+    @property
+    def dims(self) -> int:
+        return int(self._network.get_sentence_embedding_dimension())
+
+    @property
+    def signed(self) -> bool:
+        return True
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {"kind": "sentence-transformers", "model": self.model}
+
+    def __call__(self, sentences: Sequence[str]) -> Floats:
+        """[sentences, dims], of length 1. Raises DataError for a vector that is 0 or not finite."""
+        found = np.asarray(self._network.encode(list(sentences)), np.float32)
+        norms = np.linalg.norm(found, axis=1)
+        wrong = ~(np.isfinite(norms) & (norms > 0))
+        if wrong.any():
+            sentence = sentences[int(np.flatnonzero(wrong)[0])]
+            raise DataError(f"{self.model!r} finds no vector for {sentence!r}; remove the sentence")
+        return np.asarray(found / norms[:, None], np.float32)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hardware.program import Program
 from spmn.datasets.corpus import Corpus
-from spmn.embedding import Floats, Grams, TfIdf
+from spmn.embedding import Embedding, Floats, Grams, TfIdf, Transformer
 from spmn.errors import DataError, SettingsError
 from spmn.perceiver import Perceiver, Scene
 from spmn.perceiver_chip import export_perceiver, store
@@ -110,14 +110,13 @@ NETWORK = Network(depth=1, heads=96, keys=32, values=8, encoder=1024, decoder=1)
 """Many small heads: every one is a vote on what is alike."""
 
 
-def hearing(dims: int) -> Analog:
+def hearing(embedding: Embedding) -> Analog:
     """The sense that embeddings come through."""
-    return Analog(dims, peak=PEAK, width=WIDTH)
+    return Analog(embedding.dims, embedding.signed, peak=PEAK, width=WIDTH)
 
 
-def seeing(vectors: Floats) -> Scene:
+def seeing(vectors: Floats, sense: Analog) -> Scene:
     """Every embedding [n, dims] as a stream of one event, as graded spikes carry it."""
-    sense = hearing(vectors.shape[1])
     spikes = sense.payloads(vectors).astype(np.float32) / sense.full
     n = len(vectors)
     real = torch.ones(n, 1, dtype=torch.bool)
@@ -125,9 +124,9 @@ def seeing(vectors: Floats) -> Scene:
     return Scene({"text": torch.from_numpy(spikes)[:, None, None]}, ~real, real, clock)
 
 
-def build(network: Network, dims: int) -> Perceiver:
+def build(network: Network, sense: Analog) -> Perceiver:
     """A network that hears embeddings. It has no use for the clock, and its gates start open."""
-    perceiver = Perceiver(network, {"text": hearing(dims)})
+    perceiver = Perceiver(network, {"text": sense})
     with torch.no_grad():
         for level in perceiver.levels:
             keys, gates = 2 * level.sizes[0], sum(level.sizes[:3])
@@ -155,18 +154,20 @@ class Similarity(Stage):
         held_out: Corpus,
         network: Network = NETWORK,
         objective: Objective | None = None,
-        grams: Grams | None = None,
+        embedding: Embedding | None = None,
         seed: int = 0,
     ) -> None:
         self.corpus, self.held_out = corpus, held_out
         self.settings, self.objective = network, objective or Objective()
-        self.embedding = TfIdf.fit(corpus.sentences, grams)
+        self.embedding = embedding or TfIdf.fit(corpus.sentences)
         self.vectors = self.embedding(corpus.sentences)
         torch.manual_seed(seed)
-        self.network: Perceiver = build(network, self.embedding.grams.dims)
-        self.network.calibrate(seeing(self.vectors[:: max(1, len(self.vectors) // 500)]))
+        self.sense = hearing(self.embedding)
+        self.network: Perceiver = build(network, self.sense)
+        self.network.calibrate(seeing(self.vectors[:: max(1, len(self.vectors) // 500)], self.sense))
         self.network.sense.requires_grad_(not self.objective.fixed_synapses)
-        self.network.register_buffer("idf", torch.from_numpy(self.embedding.idf))
+        if isinstance(self.embedding, TfIdf):
+            self.network.register_buffer("idf", torch.from_numpy(self.embedding.idf))
         self.pairs = judged(held_out, self.embedding, seed)
 
     @property
@@ -174,7 +175,7 @@ class Similarity(Stage):
         return {
             "network": asdict(self.settings),
             "objective": asdict(self.objective),
-            "grams": asdict(self.embedding.grams),
+            "embedding": self.embedding.record,
             "corpus": self.corpus.digest,
             "held_out": self.held_out.digest,
         }
@@ -186,7 +187,7 @@ class Similarity(Stage):
         mixed = share * self.vectors[chosen] + (1 - share) * self.vectors[others]
         mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
         vectors = np.concatenate((self.vectors[chosen], mixed))
-        found = pairwise(changes(self.network(seeing(vectors), record=False).memory))
+        found = pairwise(changes(self.network(seeing(vectors, self.sense), record=False).memory))
         target = pairwise(torch.from_numpy(vectors))
         return LOSSES[self.objective.loss](found, target, evened(target))
 
@@ -199,17 +200,19 @@ class Similarity(Stage):
 def recalled(network: Perceiver, vectors: Floats) -> Tensor:
     """dM of embeddings, in float: [n, depth H K V]."""
     with torch.no_grad():
-        return _in_parts(vectors, lambda events: network(events, record=False).memory)
+        return _in_parts(network, vectors, lambda events: network(events, record=False).memory)
 
 
 def stored(network: Perceiver, program: Program, vectors: Floats, memory_bits: int) -> Tensor:
     """dM of embeddings, in the integers of a program on the emulator: [n, depth H K V]."""
-    return _in_parts(vectors, lambda events: store(network, program, events, memory_bits).memory)
+    return _in_parts(network, vectors, lambda events: store(network, program, events, memory_bits).memory)
 
 
-def _in_parts(vectors: Floats, remember: Callable[[Scene], Tensor]) -> Tensor:
+def _in_parts(network: Perceiver, vectors: Floats, remember: Callable[[Scene], Tensor]) -> Tensor:
+    sense = network.senses["text"]
+    assert isinstance(sense, Analog)
     parts = (vectors[at : at + TOGETHER] for at in range(0, len(vectors), TOGETHER))
-    return torch.cat([changes(remember(seeing(part))) for part in parts])
+    return torch.cat([changes(remember(seeing(part, sense))) for part in parts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +246,7 @@ class Judged:
         return scores
 
 
-def judged(corpus: Corpus, embedding: TfIdf, seed: int = 0) -> Judged:
+def judged(corpus: Corpus, embedding: Embedding, seed: int = 0) -> Judged:
     """The pairs on which a network is judged. Raises DataError where all of them are equally alike."""
     vectors = embedding(corpus.sentences)
     if corpus.pairs:
@@ -290,22 +293,28 @@ class Trained:
     """A trained network of stage 0, with the embedding that it hears through."""
 
     network: Perceiver
-    embedding: TfIdf
+    embedding: Embedding
 
     def program(self, typical: Floats, memory_bits: int) -> Program:
         """The network in integers; `typical` embeddings show how strong its input gets."""
-        return export_perceiver(self.network, seeing(typical), memory_bits)
+        return export_perceiver(self.network, seeing(typical, hearing(self.embedding)), memory_bits)
 
 
 def open_similarity(folder: Path | str) -> Trained:
     """A run of `spmn train similarity`, at its best step. Raises CheckpointError where there is none."""
     record = read_record(folder, Similarity.name)
-    grams = record["grams"]
-    network = build(Network(**record["network"]), grams["dims"])
-    idf = torch.zeros(grams["dims"])
-    network.register_buffer("idf", idf)
+    how = dict(record["embedding"])
+    if how.pop("kind") == "tf-idf":
+        grams = Grams(**{**how, "letters": tuple(how["letters"])})
+        idf = torch.zeros(grams.dims)
+        embedding: Embedding = TfIdf(grams, idf.numpy())  # shares its memory with idf
+        network = build(Network(**record["network"]), hearing(embedding))
+        network.register_buffer("idf", idf)
+    else:
+        embedding = Transformer(how["model"])
+        network = build(Network(**record["network"]), hearing(embedding))
     load_best(network, folder)
-    return Trained(network, TfIdf(Grams(**{**grams, "letters": tuple(grams["letters"])}), idf.numpy()))
+    return Trained(network, embedding)
 
 
 def parts(corpus: Corpus, held_out: float, seed: int) -> tuple[Corpus, Corpus]:

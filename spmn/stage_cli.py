@@ -61,6 +61,9 @@ def train_similarity(
         typer.Option(help="Of the plastic memory; more of them tell finer. 96 if not given.", min=1),
     ] = None,
     segmenter: Annotated[str, typer.Option(help="characters, or jieba for Chinese words.")] = "characters",
+    model: Annotated[
+        str | None, typer.Option(help="Embeddings of sentence-transformers instead of n-grams: its name.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
     memory_bits: Annotated[
         int, typer.Option(help="Bits of the plastic memory on the chip.", min=2, max=8)
@@ -76,7 +79,7 @@ def train_similarity(
     from dataclasses import replace
 
     from spmn import similarity as stage0
-    from spmn.embedding import Grams
+    from spmn.embedding import Grams, TfIdf, Transformer
     from spmn.stage_plots import similarity_map, similarity_scatter
     from spmn.stages import Steps, metrics
 
@@ -88,7 +91,8 @@ def train_similarity(
     else:
         held_out = _corpus(str(valid), grams).without(corpus)
     folder = out or Path("runs") / f"similarity-{Path(data).stem}-seed{seed}"
-    stage = stage0.Similarity(corpus, held_out, network, stage0.Objective(loss), grams, seed)
+    embedding = Transformer(model) if model else TfIdf.fit(corpus.sentences, grams)
+    stage = stage0.Similarity(corpus, held_out, network, stage0.Objective(loss), embedding, seed)
     how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
     console.print(
         f"run {folder}: {len(corpus.sentences)} sentences of {data}"
@@ -208,7 +212,7 @@ def similar(
     from spmn.errors import DataError
 
     trained = stage0.open_similarity(run)
-    corpus = _corpus(data, trained.embedding.grams)
+    corpus = _corpus(data, getattr(trained.embedding, "grams", None))
     held = stage0.recalled(trained.network, trained.embedding(corpus.sentences))
     console.print(f"{len(corpus.sentences)} sentences stored, each in its own memory; runner: torch")
     for line in sys.stdin:

@@ -26,6 +26,7 @@ from experiments.baselines.interface import Baseline, Sentences
 from spmn.events import QUESTION, STATEMENT, Events, Vocabulary
 from spmn.network import distinct
 from spmn.perceiver import Scene
+from spmn.senses import Analog
 
 DEPTH, WIDTH = 3, 64
 """M is [depth, width, width]: 12,288 numbers, as many as the spiking network's M has by default."""
@@ -127,9 +128,10 @@ class Stored(NamedTuple):
 class Hearing(nn.Module):
     """SPMN 0.0.1 that hears embeddings, for the similarity stage: each stored in its own copy of M."""
 
-    def __init__(self, dims: int, size: int = 64) -> None:
+    def __init__(self, sense: Analog, size: int = 64) -> None:
         super().__init__()
-        self.sense = nn.Linear(dims, size)
+        self.senses = {"text": sense}
+        self.sense = nn.Linear(sense.lines, size)
         self.memory = Memory(size)
 
     def forward(self, events: Scene, record: bool = False) -> Stored:

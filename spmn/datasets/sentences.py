@@ -7,6 +7,7 @@ as many of these as they share. Licence: that of this package.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,19 @@ LANGUAGES: dict[str, dict[str, Any]] = {"en": _ENGLISH, "zh": _CHINESE}
 
 
 def generate(language: str, count: int = 4000, seed: int = 0) -> Corpus:
-    """Different sentences, drawn at random. Raises DataError for a language that there is no grammar of."""
+    """Different sentences, drawn at random.
+
+    Raises DataError for a language that there is no grammar of, and for more than half of its sentences.
+    """
     if language not in LANGUAGES:
         raise DataError(
             f"there is no corpus {language!r}; choose one of {', '.join(LANGUAGES)}, or name a file"
         )
     grammar, random = LANGUAGES[language], np.random.default_rng(seed)
+    ways = sum(map(len, grammar["does"].values()))
+    most = ways * math.prod(len(grammar[part]) for part in ("who", "what", "where", "when")) // 2
+    if count > most:
+        raise DataError(f"{count} sentences of {language!r}; ask for at most {most}")
 
     def one(choices: list[str]) -> str:
         return choices[random.integers(len(choices))]

@@ -28,6 +28,7 @@ from spmn.datasets.generator import generate
 from spmn.errors import SettingsError
 from spmn.events import QUESTION, Stream, Vocabulary, collate, stream
 from spmn.network import Encoder, distinct
+from spmn.senses import Analog
 from spmn.settings import Network
 from spmn.similarity import seeing
 
@@ -109,11 +110,12 @@ def test_masks_have_the_shape_of_the_memory() -> None:
 
 def test_dm_of_the_second_generation() -> None:
     torch.manual_seed(0)
-    network = Hearing(32)
+    sense = Analog(32)
+    network = Hearing(sense)
     vectors = np.abs(np.random.default_rng(0).normal(size=(4, 32))).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[3] = vectors[0]
-    dm = network(seeing(vectors)).memory
+    dm = network(seeing(vectors, sense)).memory
     assert dm.shape == (DEPTH, 4, 1, WIDTH, WIDTH)
     assert torch.allclose(dm[:, 0], dm[:, 3])
     assert not torch.allclose(dm[:, 0], dm[:, 1])

@@ -1,7 +1,9 @@
 """Stage 0: losses and metrics by hand, and a small training whose memory learns what is alike."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from spmn.datasets.corpus import Corpus, Pair
-from spmn.embedding import Grams, TfIdf
+from spmn.embedding import Grams, TfIdf, Transformer
 from spmn.errors import DataError, SettingsError
 from spmn.similarity import (
     LOSSES,
@@ -20,6 +22,7 @@ from spmn.similarity import (
     Similarity,
     build,
     evened,
+    hearing,
     judged,
     neighbours,
     open_similarity,
@@ -95,7 +98,9 @@ def test_only_order_counts(values: np.ndarray) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("similarity")
     corpus, held_out = parts(told(), 0.3, 0)
-    stage = Similarity(corpus, held_out, SMALL, Objective("rank", batch=32), GRAMS)
+    stage = Similarity(
+        corpus, held_out, SMALL, Objective("rank", batch=32), TfIdf.fit(corpus.sentences, GRAMS)
+    )
     train_stage(stage, Steps(steps=120, learning_rate=3e-3, validate_every=40), folder, threads=1)
     return folder
 
@@ -111,7 +116,7 @@ def test_memory_learns_what_is_alike(run: Path) -> None:
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_falls(loss: str) -> None:
     corpus, held_out = parts(told(), 0.3, 0)
-    stage = Similarity(corpus, held_out, SMALL, Objective(loss, batch=32), GRAMS)
+    stage = Similarity(corpus, held_out, SMALL, Objective(loss, batch=32), TfIdf.fit(corpus.sentences, GRAMS))
     optimiser = torch.optim.Adam(stage.network.parameters(), 3e-3)
     losses = []
     for step in range(40):
@@ -134,6 +139,45 @@ def test_integers_say_nearly_the_same(run: Path) -> None:
     assert float_alike.std() > 0.1
 
 
+class Fake:
+    """Stands in for a network of sentence-transformers: signed vectors, of any length."""
+
+    def __init__(self, name: str) -> None:
+        if name != "tiny":
+            raise OSError(f"{name} is not a local folder")
+
+    def get_sentence_embedding_dimension(self) -> int:
+        return 24
+
+    def encode(self, sentences: list[str]) -> np.ndarray:
+        drawn = [np.random.default_rng(len(s)).normal(size=24) * len(s.strip("?")) for s in sentences]
+        return np.array(drawn)
+
+
+def test_embeddings_of_a_transformer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = ModuleType("sentence_transformers")
+    library.SentenceTransformer = Fake  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    embedding = Transformer("tiny")
+    assert np.linalg.norm(embedding(["ab", "abc"]), axis=1) == pytest.approx(1)
+    corpus, held_out = parts(told(), 0.3, 0)
+    stage = Similarity(corpus, held_out, SMALL, Objective(batch=8), embedding)
+    train_stage(stage, Steps(steps=2, validate_every=2), tmp_path, threads=1)
+    trained = open_similarity(tmp_path)
+    assert trained.embedding == embedding
+    vectors = trained.embedding(held_out.sentences[:5])
+    assert vectors.min() < 0  # on lines of their own
+    assert trained.network.senses["text"].lines == 48
+    assert stored(trained.network, trained.program(vectors, 6), vectors, 6).any()
+    with pytest.raises(DataError, match="no vector for '\\?'"):
+        embedding(["?"])
+    with pytest.raises(SettingsError, match="cannot load 'huge'"):
+        _ = Transformer("huge").dims
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(SettingsError, match=r"pip install 'spmn\[sentences\]'"):
+        _ = Transformer("tiny").dims
+
+
 def test_neighbours(run: Path) -> None:
     trained = open_similarity(run)
     sentences = told().sentences
@@ -148,14 +192,16 @@ def test_neighbours(run: Path) -> None:
 
 def test_a_sentence_is_stored_as_it_was_heard() -> None:
     """Graded spikes carry an embedding to within half a step of its payload."""
-    vectors = TfIdf.fit(told().sentences, GRAMS)(told().sentences)
-    heard = seeing(vectors).seen["text"][:, 0, 0].numpy() * 0.5
+    embedding = TfIdf.fit(told().sentences, GRAMS)
+    vectors = embedding(told().sentences)
+    heard = seeing(vectors, hearing(embedding)).seen["text"][:, 0, 0].numpy() * 0.5
     assert np.abs(heard - np.minimum(vectors, 0.5)).max() <= 0.25 / 63 + 1e-6
 
 
 def test_gates_are_open_and_the_clock_is_off() -> None:
-    network = build(SMALL, 512)
-    events = seeing(TfIdf.fit(told().sentences, GRAMS)(told().sentences))
+    embedding = TfIdf.fit(told().sentences, GRAMS)
+    network = build(SMALL, hearing(embedding))
+    events = seeing(embedding(told().sentences), hearing(embedding))
     network.calibrate(events)
     level = network(events).levels[0]
     assert level.update.amax(0).mean() > 0.9

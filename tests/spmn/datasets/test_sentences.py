@@ -19,3 +19,8 @@ def test_sentences_differ_and_repeat_with_the_seed(language: str) -> None:
 def test_another_language_is_refused() -> None:
     with pytest.raises(DataError, match="no corpus 'fr'; choose one of en, zh, or name a file"):
         generate("fr")
+
+
+def test_no_more_than_the_grammar_has() -> None:
+    with pytest.raises(DataError, match="250000 sentences of 'en'; ask for at most 124740"):
+        generate("en", 250_000)
