@@ -31,7 +31,7 @@ from spmn.renaming import Renaming
 from spmn.runs import Position, Run, open_run, restore, save_checkpoint, save_tensors
 from spmn.settings import Preset, Training, changed
 from spmn.settings import preset as preset_named
-from spmn.transfer import transfer
+from spmn.transfer import start_from
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -99,7 +99,7 @@ def train(
 
     network = run.build()
     if settings.warm_start:
-        transfer(open_run(located(settings.warm_start)).trained(), network)
+        start_from(located(settings.warm_start), network)
     network = network.to(group.device)
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from spmn.errors import SettingsError
+from spmn.errors import CheckpointError, SettingsError
 from spmn.network import SPMN
+from spmn.runs import load_tensors, open_run
+
+
+def start_from(folder: Path, target: SPMN) -> None:
+    """Put the best weights of a run into `target`: all that `transfer` can, or, of a run of another stage,
+    those of the memory levels.
+
+    Raises CheckpointError where there is no trained run, SettingsError where sizes differ.
+    """
+    try:
+        stage = "stage" in json.loads((folder / "run.json").read_text())
+    except (OSError, ValueError):
+        stage = False  # opening it says what is wrong
+    if not stage:
+        transfer(open_run(folder).trained(), target)
+        return
+    path = folder / "network.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"{str(folder)!r} has no validated step yet; go on training it first")
+    levels(load_tensors(path)[0], target)
+
+
+def levels(source: Mapping[str, Tensor], target: SPMN) -> None:
+    """Copy the weights of memory levels into `target`, in place.
+
+    The synapses of the clock stay its own, for other stages have no use for that clock.
+    Raises SettingsError where the levels differ in size.
+    """
+    new = target.state_dict()
+    for name, weights in new.items():
+        if name.startswith("level.") and not name.endswith(".clock"):
+            new[name] = _fitting(name, source.get(name), weights)
+    target.load_state_dict(new)
 
 
 def transfer(source: SPMN, target: SPMN) -> None:
@@ -46,13 +81,17 @@ def transfer(source: SPMN, target: SPMN) -> None:
         if known is not None and name in along:
             dimension, (there, here) = along[name]
             known = weights.index_copy(dimension, here, known.index_select(dimension, there))
-        if known is None or known.shape != weights.shape:
-            raise SettingsError(
-                f"a warm start needs networks of the same size: {name} is "
-                f"{'missing' if known is None else list(known.shape)} there and {list(weights.shape)} here"
-            )
-        new[name] = known
+        new[name] = _fitting(name, known, weights)
     target.load_state_dict(new)
+
+
+def _fitting(name: str, known: Tensor | None, weights: Tensor) -> Tensor:
+    if known is None or known.shape != weights.shape:
+        raise SettingsError(
+            f"a warm start needs networks of the same size: {name} is "
+            f"{'missing' if known is None else list(known.shape)} there and {list(weights.shape)} here"
+        )
+    return known
 
 
 def _common(theirs: Sequence[object], ours: Sequence[object]) -> tuple[Tensor, Tensor]:

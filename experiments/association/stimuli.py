@@ -14,7 +14,7 @@ from spmn.senses import Image, Sense, Sound, Tokens, Waveform
 
 KINDS = 24
 SENSES: dict[str, Sense] = {
-    "image": Image(28, code="rate"),
+    "image": Image(20, code="rate"),
     "sound": Sound(bands=24, frames=8, code="rate"),
     "word": Tokens(Grams(dims=512, letters=(2, 3))),
 }

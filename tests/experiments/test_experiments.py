@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import demo, growth, rules
+from experiments import demo, growth, rules, stages
 from experiments.bench.__main__ import bench
 from experiments.bench.epoch import joint_epoch, tasks_in
 from spmn import settings
@@ -76,3 +76,14 @@ def test_growth() -> None:
     assert point["mebibytes"] >= 0
     rows = [{"value": n, "seconds": n**1.5, "mebibytes": 1.0} for n in (10, 20, 40, 80)]
     assert growth.exponent(rows) == pytest.approx(1.5)
+
+
+@pytest.mark.usefixtures("little")
+def test_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stages.main(out=tmp_path, tasks="1", seeds="0", data=None, steps=1, epochs=1, threads=1)
+    rows = json.loads((tmp_path / "stages.json").read_text())
+    assert [row["start"] for row in rows] == ["scratch", "similarity", "timeline"]
+    assert all(0 <= row["error"] <= 1 for row in rows)
+    warm = json.loads((tmp_path / "timeline-task1-seed0" / "run.json").read_text())
+    assert warm["training"]["warm_start"] == str(tmp_path / "timeline-seed0")
+    assert "first epoch below" in capsys.readouterr().out
