@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from spmn.progress import progress
 if TYPE_CHECKING:
     from spmn.datasets.corpus import Corpus
     from spmn.detection import Scores
+    from spmn.embedding import Grams
     from spmn.stages import Stage, Steps
 
 console = Console(soft_wrap=True)
@@ -85,11 +86,11 @@ def train_similarity(
 
     grams = Grams(segmenter=segmenter)
     network = replace(stage0.NETWORK, heads=heads or stage0.NETWORK.heads)
-    corpus = _corpus(data, grams)
+    corpus = corpus_named(data, grams)
     if valid is None:
         corpus, held_out = stage0.parts(corpus, HELD_OUT, seed)
     else:
-        held_out = _corpus(str(valid), grams).without(corpus)
+        held_out = corpus_named(str(valid), grams).without(corpus)
     folder = out or Path("runs") / f"similarity-{Path(data).stem}-seed{seed}"
     embedding = Transformer(model) if model else TfIdf.fit(corpus.sentences, grams)
     stage = stage0.Similarity(corpus, held_out, network, stage0.Objective(loss), embedding, seed)
@@ -212,7 +213,7 @@ def similar(
     from spmn.errors import DataError
 
     trained = stage0.open_similarity(run)
-    corpus = _corpus(data, getattr(trained.embedding, "grams", None))
+    corpus = corpus_named(data, getattr(trained.embedding, "grams", None))
     held = stage0.recalled(trained.network, trained.embedding(corpus.sentences))
     console.print(f"{len(corpus.sentences)} sentences stored, each in its own memory; runner: torch")
     for line in sys.stdin:
@@ -227,7 +228,8 @@ def similar(
             console.print(f"{alike:6.3f}  {corpus.sentences[number]}", markup=False, highlight=False)
 
 
-def _corpus(name: str, grams: Any) -> Corpus:
+def corpus_named(name: str, grams: Grams | None = None) -> Corpus:
+    """Our own corpus of this name, or a file's. Raises DataError as `read_corpus` does."""
     from spmn.datasets.corpus import read_corpus
     from spmn.datasets.sentences import LANGUAGES, generate
 

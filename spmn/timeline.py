@@ -101,7 +101,7 @@ class Timeline(Stage):
         self.difficulty = DIFFICULTIES[self.course.difficulty]
         torch.manual_seed(seed)
         self.network: Perceiver = build(network)
-        random = np.random.default_rng([seed, 11])
+        random = np.random.default_rng([seed, 0, 11])  # no step of the training draws from this
         self.network.calibrate(watching(generate(random, 20, self.course.length, 2, self.difficulty)))
         self.held_out = generate(random, 100, self.course.length, 2, self.difficulty)
 

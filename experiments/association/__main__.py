@@ -129,8 +129,9 @@ class Association(Stage):
         self.network.unclocked()
         self.bank = Bank.drawn(instances, network.steps, seed)
         self.held_out = Bank.drawn(instances, network.steps, seed + 1_000_003)
-        self.network.calibrate(Episodes.drawn(self.bank, 8, PAIRINGS, np.random.default_rng(seed)).scene)
-        self.judged = Episodes.drawn(self.held_out, 25, PAIRINGS, np.random.default_rng(seed + 1))
+        random = np.random.default_rng([seed, 0, 11])  # no step of the training draws from this
+        self.network.calibrate(Episodes.drawn(self.bank, 8, PAIRINGS, random).scene)
+        self.judged = Episodes.drawn(self.held_out, 25, PAIRINGS, random)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def main(
 
         train_stage(stage, how, out, threads, report)
     load_best(stage.network, out)
-    fresh = Episodes.drawn(stage.held_out, episodes, PAIRINGS, np.random.default_rng(seed + 2))
+    fresh = Episodes.drawn(stage.held_out, episodes, PAIRINGS, np.random.default_rng([seed, 0, 13]))
     found = judge(stage, fresh, memory_bits)
     with atomic(out / "association.json") as path:
         path.write_text(json.dumps(found, indent=1))

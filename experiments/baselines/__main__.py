@@ -1,6 +1,7 @@
 """Other memory networks on the same stories.
 
 python -m experiments.baselines train --models "SPMN 0.0.1" --tasks 1,2 --seeds 0-2 --data .../en-10k
+python -m experiments.baselines similarity --data sts-train.csv --valid sts-dev.csv --seeds 0-2
 python -m experiments.baselines write      # RESULTS.md
 """
 
@@ -14,10 +15,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from experiments.baselines import harness, writing
+from experiments.baselines import harness, likeness, writing
 from experiments.baselines.harness import MODELS
+from spmn import stage_cli
 from spmn.data import Source
 from spmn.datasets.babi import parse_tasks
+from spmn.similarity import parts
 from spmn.sweep import parse_seeds
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
@@ -49,9 +52,35 @@ def _report(title: str, epoch: int, training: float, valid: float) -> None:
 
 
 @app.command()
+def similarity(
+    data: Annotated[
+        str, typer.Option(help="A file of sentences or scored pairs, or en or zh: our own.")
+    ] = "en",
+    valid: Annotated[Path | None, typer.Option(help="A file to validate on.")] = None,
+    seeds: Annotated[str, typer.Option(help="Such as 0-2.")] = "0",
+    steps: Annotated[int, typer.Option(help="Of gradient descent.", min=1)] = 600,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/baselines"),
+    results: Annotated[Path, typer.Option(help="The file that results go to.")] = likeness.RESULTS,
+) -> None:
+    """Train both generations of SPMN on stage 0, and enter what they reach."""
+    corpus = stage_cli.corpus_named(data)
+    for seed, model in itertools.product(parse_seeds(seeds), (likeness.SPIKING, likeness.SECOND)):
+        told, held_out = parts(corpus, stage_cli.HELD_OUT, seed)
+        if valid is not None:
+            told, held_out = corpus, stage_cli.corpus_named(str(valid)).without(corpus)
+        folder = out / f"{model.replace(' ', '-')}-{Path(data).stem}-seed{seed}"
+        found = likeness.train(model, Path(data).stem, told, held_out, seed, steps, folder, threads)
+        likeness.enter(found, results)
+        console.print(
+            f"{model}, seed {seed}: Spearman {found.before:.3f} before, {found.spearman:.3f} trained"
+        )
+
+
+@app.command()
 def write() -> None:
-    """Make RESULTS.md from results.json."""
-    console.print(f"wrote {writing.write(harness.read())}")
+    """Make RESULTS.md from results.json and similarity.json."""
+    console.print(f"wrote {writing.write(harness.read(), likeness.read())}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from experiments.baselines.harness import Result
+from experiments.baselines.likeness import Likeness
 from hardware.atomic import atomic
 from spmn.datasets.babi import TASKS
 
@@ -20,14 +21,19 @@ Operations: multiply-adds per question, as if dense; a spiking network on a chip
 are spikes. State: what is carried along after 1,000 events, in float32."""
 
 
-def write(results: Sequence[Result], path: Path = HERE / "RESULTS.md") -> Path:
+LIKENESS = """\
+Spearman and Pearson correlations of the similarities of dM with those of the sentences' embeddings, and Spearman's with people's
+scores, on sentences never trained on; float; best step. The spiking network's synapses from the embedding are not trained."""
+
+
+def write(results: Sequence[Result], alike: Sequence[Likeness], path: Path = HERE / "RESULTS.md") -> Path:
     """One row per task and model."""
     with atomic(path) as temporary:
-        temporary.write_text(report(results))
+        temporary.write_text(report(results, alike))
     return path
 
 
-def report(results: Sequence[Result]) -> str:
+def report(results: Sequence[Result], alike: Sequence[Likeness]) -> str:
     """RESULTS.md."""
     rows = [
         "| task | model | validation error by seed | training error, last epoch | parameters | operations per question | "
@@ -45,8 +51,29 @@ def report(results: Sequence[Result]) -> str:
         "Made by `python -m experiments.baselines write` from `results.json`; do not edit.",
         "\n".join(rows),
         NOTES,
+        *similarity(alike),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def similarity(alike: Sequence[Likeness]) -> list[str]:
+    """The part on stage 0, if there is one."""
+    rows = [
+        "| data | model | Spearman, untrained | Spearman | Pearson | mean error | Spearman with people | "
+        "parameters trained | M, bytes | minutes |\n|---|---|---|---|---|---|---|---|---|---|"
+    ]
+    for data, model in sorted({(r.data, r.model) for r in alike}):
+        of = [r for r in alike if (r.data, r.model) == (data, model)]
+        people = ", ".join(f"{r.human:.3f}" for r in of if r.human is not None)
+        figures = (
+            ", ".join(f"{value:.3f}" for value in values)
+            for values in zip(*((r.before, r.spearman, r.pearson, r.mae) for r in of), strict=True)
+        )
+        rows.append(
+            f"| {data} | {model} | {' | '.join(figures)} | {people} | {of[0].parameters:,} | {of[0].state:,} | "
+            f"{sum(r.seconds for r in of) / len(of) / 60:.1f} |"
+        )
+    return ["## Similarity (stage 0)", "\n".join(rows), LIKENESS] if alike else []
 
 
 def _percents(shares: Iterable[float]) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from experiments.baselines import harness, writing
+from experiments.baselines import harness, likeness, writing
 from experiments.baselines.__main__ import app
 from experiments.baselines.harness import MODELS, Result
 from experiments.baselines.interface import Baseline, Sentences
@@ -24,7 +24,9 @@ from experiments.baselines.second_generation import (
 )
 from spmn.data import Source
 from spmn.datasets.babi import write
+from spmn.datasets.corpus import Corpus
 from spmn.datasets.generator import generate
+from spmn.datasets.sentences import generate as generate_sentences
 from spmn.errors import SettingsError
 from spmn.events import QUESTION, Stream, Vocabulary, collate, stream
 from spmn.network import Encoder, distinct
@@ -153,7 +155,7 @@ def test_a_training_is_entered_once(tmp_path: Path) -> None:
     harness.enter(result, path)
     harness.enter(result, path)
     assert harness.read(path) == [result]
-    assert "| 1 single supporting fact | SPMN 0.0.1 | " in writing.report([result])
+    assert "| 1 single supporting fact | SPMN 0.0.1 | " in writing.report([result], [])
     with pytest.raises(SettingsError, match="no model 'GPT'; choose one of SPMN"):
         harness.train("GPT", Source((1,), questions=60), seed=0)
 
@@ -176,7 +178,22 @@ def test_command(tmp_path: Path) -> None:
     assert [(r.task, r.seed) for r in harness.read(tmp_path / "r.json")] == [(1, 3)]
 
 
+def test_both_generations_on_similarity(tmp_path: Path) -> None:
+    (tmp_path / "said.txt").write_text("\n".join(generate_sentences("en", 60).sentences))
+    options = ["--data", str(tmp_path / "said.txt"), "--steps", "2", "--out", str(tmp_path / "runs")]
+    told = CliRunner().invoke(app, ["similarity", *options, "--results", str(tmp_path / "s.json")])
+    assert told.exit_code == 0, told.output
+    found = likeness.read(tmp_path / "s.json")
+    assert [r.model for r in found] == ["SPMN", "SPMN 0.0.1"]
+    assert all(-1 <= r.spearman <= 1 and r.human is None for r in found)
+    assert found[1].state == 4 * DEPTH * WIDTH**2
+    rows = [line for line in writing.report([], found).splitlines() if line.startswith("| said | ")]
+    assert [row.split(" | ")[1] for row in rows] == ["SPMN", "SPMN 0.0.1"]
+    with pytest.raises(SettingsError, match="no model 'GPT'"):
+        likeness.train("GPT", "said", generate_sentences("en", 60), Corpus(()), 0, 1, tmp_path, 1)
+
+
 @pytest.mark.skipif(not harness.RESULTS.exists(), reason="nothing was measured yet")
 def test_the_page_is_made_from_the_results() -> None:
     found: list[Result] = harness.read()
-    assert (writing.HERE / "RESULTS.md").read_text() == writing.report(found)
+    assert (writing.HERE / "RESULTS.md").read_text() == writing.report(found, likeness.read())
