@@ -14,6 +14,9 @@ import numpy as np
 
 from spmn.errors import SettingsError
 
+TOLERANCE = 0.01
+"""Largest distance of a slot from its event, as a share of the time line; at least one event."""
+
 
 class Slot(NamedTuple):
     """One event that is recalled."""
@@ -32,22 +35,25 @@ class Happened(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """Over all cues. Shares are 0 where there is nothing to share in; the localisation error is 1, the whole
-    time line, where nothing is found."""
+    """Over all cues. Shares are 0 where there is nothing to share in.
+
+    The last two ask the surest slot of every cue that stands for something, near or far, about the event that
+    is nearest to it. A cue without a slot is off by 1, the whole time line, and wrong.
+    """
 
     cues: int
     average_precision: float  # area under precision over recall, interpolated (PASCAL VOC 2010)
     precision: float  # of slots of at least the threshold's confidence
     recall: float  # events found by them
-    localisation: float  # median distance of slots that found something, as a share of the time line
-    content: float  # share of events found whose content is right
+    localisation: float  # median distance, as a share of the time line
+    content: float  # share of cues whose content is right
 
 
 def score(
     slots: Sequence[Sequence[Slot]],
     happened: Sequence[Sequence[Happened]],
     lengths: Sequence[int],
-    tolerance: float = 0.01,
+    tolerance: float = TOLERANCE,
     threshold: float = 0.5,
 ) -> Scores:
     """Slots of every cue against the events that it stands for, perhaps none.
@@ -68,16 +74,23 @@ def score(
         worst = ordered[0][0] if not ordered[0][0].confidence <= 1 else ordered[-1][0]
         raise SettingsError(f"a confidence is {worst.confidence}; it must be from 0 to 1")
     free = [list(events) for events in happened]
-    found, distances, right = [], [], []
+    found = []
     for slot, cue in ordered:
         reach = max(1.0, tolerance * lengths[cue])
         near = [event for event in free[cue] if abs(event.position - slot.position) <= reach]
         found.append(bool(near))
         if near:
-            event = min(near, key=lambda e: abs(e.position - slot.position))
-            free[cue].remove(event)
-            distances.append(abs(event.position - slot.position) / lengths[cue])
-            right.append(event.content == slot.content)
+            free[cue].remove(min(near, key=lambda e: abs(e.position - slot.position)))
+    distances, right = [], []
+    for said, of, length in zip(slots, happened, lengths, strict=True):
+        if of and said:
+            surest = max(said, key=lambda slot: slot.confidence)
+            event = min(of, key=lambda e: abs(e.position - surest.position))
+            distances.append(abs(event.position - surest.position) / length)
+            right.append(event.content == surest.content)
+        elif of:
+            distances.append(1.0)
+            right.append(False)
     events = sum(len(of) for of in happened)
     hits = np.cumsum(found)
     sure = sum(slot.confidence >= threshold for slot, _ in ordered)
@@ -87,7 +100,7 @@ def score(
         average_precision=_area(hits, events),
         precision=hit / sure if sure else 0.0,
         recall=hit / events if events else 0.0,
-        localisation=float(np.median(distances)) if distances else 1.0,
+        localisation=float(np.median(distances)) if distances else 0.0,
         content=sum(right) / len(right) if right else 0.0,
     )
 

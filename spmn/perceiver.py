@@ -154,3 +154,7 @@ class Perceiver(Levels):
             raise SettingsError("nothing is read from this network; build it with `reads`")
         found: dict[str, Tensor] = self.readout(recalled)
         return found
+
+    def read(self, events: Scene) -> dict[str, Tensor]:
+        """What is read at all events that ask, in row-major order: each part [R, depth, n]."""
+        return self.slots(self.recalled(self(events, record=False), events.real & events.asks))

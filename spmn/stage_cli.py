@@ -167,6 +167,7 @@ def train_timeline(
 
     network = replace(stage1.NETWORK, heads=heads or stage1.NETWORK.heads)
     course = stage1.Course(difficulty, length)
+    replace(course, length=upto)  # refused now, not when all is trained
     folder = out or Path("runs") / f"timeline-{difficulty}-seed{seed}"
     stage = stage1.Timeline(network, course, seed)
     how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
@@ -180,10 +181,10 @@ def train_timeline(
 
     _train(stage, how, folder, threads, said)
     best, course = stage1.open_timeline(folder)
-    curve = {}
+    deployed, curve = stage1.program(best, memory_bits), {}
     for n in sorted({*(n for n in stage1.LENGTHS if n < upto), length, upto}):
         count = streams if n == length else -(-streams // 5)
-        curve[n] = stage1.judged(best, course, n, count, memory_bits, seed)
+        curve[n] = stage1.judged(best, deployed, course, n, count, memory_bits, seed)
     with atomic(folder / "curve.json") as path:
         path.write_text(
             json.dumps({n: {name: asdict(of) for name, of in at.items()} for n, at in curve.items()})
@@ -195,7 +196,10 @@ def train_timeline(
             ((f"{n:,}, {name}", at[name]) for n, at in curve.items() for name in RUNNERS),
         )
     )
-    console.print(f"{memory_bits} bits of M; off by: median, as a share of the stream")
+    console.print(
+        f"{memory_bits} bits of M; off by, content right: of the surest slot of every cue that stands for "
+        "something; off by: median, as a share of the stream"
+    )
     for picture in (
         timeline_picture(best, stage.held_out, folder / "timeline.png"),
         timeline_curve(curve, folder / "curve.png"),

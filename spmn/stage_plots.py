@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hardware.atomic import atomic
 from spmn.datasets.timeline import Streams
-from spmn.detection import Scores
+from spmn.detection import TOLERANCE, Scores
 from spmn.perceiver import Perceiver
 from spmn.similarity import Judged, units
 from spmn.timeline import read_slots, recall
@@ -78,9 +78,11 @@ def timeline_picture(network: Perceiver, streams: Streams, path: Path) -> Path:
     """What happened (rings) and what is recalled (dots, the surer the darker), a line per cue, cues from as
     many streams. Green: with the right content, red: with another."""
     count = min(SHOWN, len(streams.cues))
-    some = Streams(streams.events[:count], streams.cues[:count, :1])
+    some = Streams(streams.events[:count], streams.cues[:count, :1], streams.start)
+    length = some.events.shape[1]
+    reach = max(1.0, TOLERANCE * length)
     with torch.no_grad():
-        slots = read_slots(recall(network, some), some.events.shape[1])
+        slots = read_slots(recall(network, some), some.start + length)
     figure = Figure(figsize=(9.0, 0.8 + 0.4 * count), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
@@ -88,15 +90,15 @@ def timeline_picture(network: Perceiver, streams: Streams, path: Path) -> Path:
         axis.axhline(row, color="#dddddd", linewidth=0.6, zorder=0)
         for event in events:
             axis.plot(event.position, row, "o", markersize=11, fillstyle="none", color="#555555")
-        places = {event.position: event.content for event in events}
         for slot in recalled:
-            right = places.get(int(slot.position)) == slot.content
+            near = [event for event in events if abs(event.position - slot.position) <= reach]
+            right = any(event.content == slot.content for event in near)
             axis.plot(
                 slot.position, row, "o", markersize=6, alpha=max(0.08, slot.confidence),
                 color="#2ca02c" if right else "#d62728",
             )  # fmt: skip
     axis.set_yticks(range(count), [some.asked(b, 0) + "?" for b in range(count)], fontsize=8)
-    axis.set(xlim=(-1, streams.events.shape[1]), ylim=(count - 0.5, -0.5), xlabel="event")
+    axis.set(xlim=(some.start - 1, some.start + length), ylim=(count - 0.5, -0.5), xlabel="event")
     title = "rings: happened; dots: recalled (torch), the surer the darker, green with the right place"
     axis.set_title(title, fontsize=8)
     return _saved(figure, path)

@@ -28,8 +28,8 @@ from spmn import kernels
 from spmn.errors import CheckpointError, SettingsError, Stopped
 from spmn.parallel import interruptible
 from spmn.runs import load_tensors, load_weights, restore, save_checkpoint, save_tensors
+from spmn.schedule import CHECKPOINT_SECONDS, one_cycle, random_seed
 from spmn.settings import require
-from spmn.training import CHECKPOINT_SECONDS, one_cycle, random_seed
 
 VERSION = 1
 

@@ -63,7 +63,9 @@ class Course:
             raise SettingsError(
                 f"there is no difficulty {self.difficulty!r}; choose one of {', '.join(DIFFICULTIES)}"
             )
-        for name in ("length", "cues", "events"):
+        shortest = 2 * DIFFICULTIES[self.difficulty].times
+        require(shortest <= self.length <= LONGEST, "length", self.length, f"from {shortest} to {LONGEST}")
+        for name in ("cues", "events"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
 
 
@@ -102,7 +104,7 @@ class Timeline(Stage):
         torch.manual_seed(seed)
         self.network: Perceiver = build(network)
         random = np.random.default_rng([seed, 0, 11])  # no step of the training draws from this
-        self.network.calibrate(watching(generate(random, 20, self.course.length, 2, self.difficulty)))
+        self.network.calibrate(watching(typical(random)))
         self.held_out = generate(random, 100, self.course.length, 2, self.difficulty)
 
     @property
@@ -126,8 +128,7 @@ class Timeline(Stage):
 
 def recall(network: Perceiver, streams: Streams) -> dict[str, Tensor]:
     """What the float network reads from its recall at all cues, in order: READS, each [B C, depth, n]."""
-    events = watching(streams)
-    return network.slots(network.recalled(network(events, record=False), events.asks))
+    return network.read(watching(streams))
 
 
 def recall_on_chip(
@@ -137,10 +138,14 @@ def recall_on_chip(
     return network.slots(store(network, program, watching(streams), memory_bits).recalled)
 
 
-def program(network: Perceiver, memory_bits: int, length: int = 100) -> Program:
-    """The network in chip integers. What can be said at once is known: three words and a position."""
-    typical = generate(np.random.default_rng(7), 20, length, 2, DIFFICULTIES["once"])
-    return export_perceiver(network, watching(typical), memory_bits)
+def program(network: Perceiver, memory_bits: int) -> Program:
+    """The network in chip integers."""
+    return export_perceiver(network, watching(typical(np.random.default_rng(7))), memory_bits)
+
+
+def typical(random: np.random.Generator) -> Streams:
+    """Events at all positions."""
+    return generate(random, 4, LONGEST, 20, DIFFICULTIES["once"])
 
 
 def slot_loss(read: Mapping[str, Tensor], streams: Streams) -> Tensor:
@@ -178,13 +183,18 @@ def judge(slots: Sequence[Sequence[Slot]], streams: Streams) -> Scores:
 
 
 def judged(
-    network: Perceiver, course: Course, length: int, count: int, memory_bits: int, seed: int = 0
+    network: Perceiver,
+    deployed: Program,
+    course: Course,
+    length: int,
+    count: int,
+    memory_bits: int,
+    seed: int = 0,
 ) -> dict[str, Scores]:
     """Scores of every way to answer two cues of each of so many new streams: in float, in integers, by
     chance, and from a plain list of the events that takes as many bits as M."""
     random = np.random.default_rng([seed, 13, length])
     streams = generate(random, count, length, 2, DIFFICULTIES[course.difficulty])
-    deployed = program(network, memory_bits)
     held = entries(network.settings, memory_bits)
     with torch.no_grad():
         slots = {
@@ -202,12 +212,13 @@ def chance(streams: Streams, random: np.random.Generator) -> list[list[Slot]]:
     rows = np.repeat(np.arange(count), streams.cues.shape[1])
     drawn = random.integers(length, size=len(rows))
     content = streams.events[rows, drawn, 2]
-    return [[Slot(float(n), float(random.random()), int(c))] for n, c in zip(drawn, content, strict=True)]
+    at = zip(streams.start + drawn, content, strict=True)
+    return [[Slot(float(n), float(random.random()), int(c))] for n, c in at]
 
 
 def buffered(streams: Streams, entries: int) -> list[list[Slot]]:
     """A plain list of the last so many events, searched for each cue from its end."""
-    forgotten = streams.events.shape[1] - entries
+    forgotten = streams.start + streams.events.shape[1] - entries
     return [
         [Slot(event.position, 1.0, event.content) for event in events if event.position >= forgotten]
         for events in streams.all_happened

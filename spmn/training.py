@@ -7,7 +7,6 @@ whose masks each process draws for its own part.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -29,11 +28,10 @@ from spmn.parallel import ALONE, Group, interruptible
 from spmn.pretrained import located
 from spmn.renaming import Renaming
 from spmn.runs import Position, Run, open_run, restore, save_checkpoint, save_tensors
+from spmn.schedule import CHECKPOINT_SECONDS, one_cycle, random_seed
 from spmn.settings import Preset, Training, changed
 from spmn.settings import preset as preset_named
 from spmn.transfer import start_from
-
-CHECKPOINT_SECONDS = 30.0
 
 Report = Callable[[str, dict[str, Any]], None]
 """Called with ("batch", progress) and ("epoch", metrics)."""
@@ -288,18 +286,6 @@ def clue_loss(clues: Clues, batch: Events, rows: Tensor) -> Tensor:
     when = -(trust + log_time).logsumexp(-1).mean()
     sure = nn.functional.binary_cross_entropy_with_logits(clues.confidence, right)
     return content + when + sure
-
-
-def one_cycle(done: float, warm_up: float) -> float:
-    """Learning rate factor at a share `done` of the training: up linearly, then down a half cosine to 0."""
-    if done < warm_up:
-        return max(done / warm_up, 0.01)
-    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
-
-
-def random_seed(seed: int, epoch: int, batch: int, process: int = 0) -> int:
-    """A seed for torch's generator in one process at one batch."""
-    return int(np.random.SeedSequence([seed, epoch, batch, process]).generate_state(1)[0])
 
 
 def averages(sums: dict[str, float]) -> dict[str, float]:

@@ -12,6 +12,8 @@ from torch import Tensor
 from spmn.errors import CheckpointError, SettingsError
 from spmn.network import SPMN
 from spmn.runs import load_tensors, open_run
+from spmn.settings import to_dict
+from spmn.stages import read_record
 
 
 def start_from(folder: Path, target: SPMN) -> None:
@@ -21,16 +23,25 @@ def start_from(folder: Path, target: SPMN) -> None:
     Raises CheckpointError where there is no trained run, SettingsError where sizes differ.
     """
     try:
-        stage = "stage" in json.loads((folder / "run.json").read_text())
-    except (OSError, ValueError):
-        stage = False  # opening it says what is wrong
-    if not stage:
+        stage = json.loads((folder / "run.json").read_text())["stage"]
+    except (OSError, ValueError, KeyError, TypeError):  # where it is no bAbI run, opening it says so
         transfer(open_run(folder).trained(), target)
         return
+    theirs, ours = read_record(folder, stage)["network"], to_dict(target.settings)
+    for name in LEVELS:
+        if theirs[name] != ours[name]:
+            raise SettingsError(
+                f"a warm start needs memory levels of the same kind: {name} is {theirs[name]} there and "
+                f"{ours[name]} here"
+            )
     path = folder / "network.safetensors"
     if not path.exists():
         raise CheckpointError(f"{str(folder)!r} has no validated step yet; go on training it first")
     levels(load_tensors(path)[0], target)
+
+
+LEVELS = ("depth", "heads", "keys", "values", "encoder", "steps", "dv", "rule")
+"""Settings in which memory levels must be alike."""
 
 
 def levels(source: Mapping[str, Tensor], target: SPMN) -> None:

@@ -10,7 +10,7 @@ stored and what is asked are different instances, both noisy, and unseen in trai
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from experiments.association.stimuli import DRAWN, KINDS, SENSES
 from hardware.atomic import atomic
+from spmn.errors import SettingsError
 from spmn.perceiver import Perceiver, Scene
 from spmn.perceiver_chip import export_perceiver, store
 from spmn.progress import progress
@@ -35,37 +36,49 @@ from spmn.stages import Stage, Steps, load_best, train_stage
 NETWORK = Network(depth=1, heads=8, keys=32, values=32, encoder=256, decoder=1)
 PAIRINGS = 20
 INSTANCES = 150
-"""Of each kind, to train on; as many others to be judged on."""
+"""Of each kind, to train on."""
 MODALITIES = tuple(SENSES)
+JUDGED = 50
+"""Of each kind, other ones, to choose the best step on, and as many again to be judged on."""
 Kinds = npt.NDArray[np.int64]
+Spikes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Bank:
     """Spikes of many instances of all kinds: sense -> [KINDS, instances, T, lines]."""
 
-    spikes: Mapping[str, npt.NDArray[np.uint8]]
+    spikes: Mapping[str, Spikes]
 
     @classmethod
-    def drawn(cls, instances: int, steps: int, seed: int) -> Bank:
-        """Instances that follow from the seed."""
-        random = np.random.default_rng(seed)
-        return cls(
-            {
-                name: np.stack(
-                    [
-                        [sense(DRAWN[name](kind, random), steps) for _ in range(instances)]
-                        for kind in range(KINDS)
-                    ]
-                )
-                for name, sense in SENSES.items()
-            }
-        )
+    def drawn(cls, instances: int, steps: int, seed: int, unlike: Sequence[Bank] = ()) -> Bank:
+        """Instances that follow from the seed; none is among those of `unlike`.
 
-    def instances(self, sense: str, kinds: Kinds, random: np.random.Generator) -> Tensor:
-        """One of each of these kinds, [..., T, lines]."""
+        Raises SettingsError where no other instances are found.
+        """
+        random = np.random.default_rng(seed)
+
+        def several(name: str, kind: int) -> list[Spikes]:
+            known = {spikes.tobytes() for bank in unlike for spikes in bank.spikes[name][kind]}
+            found: list[Spikes] = []
+            for _ in range(100 * instances):
+                spikes = SENSES[name](DRAWN[name](kind, random), steps)
+                if spikes.tobytes() not in known:
+                    found.append(spikes)
+                if len(found) == instances:
+                    return found
+            raise SettingsError(f"{instances} instances of {name} {kind} use up all there are; draw fewer")
+
+        return cls({name: np.stack([several(name, kind) for kind in range(KINDS)]) for name in SENSES})
+
+    def twice(self, sense: str, kinds: Kinds, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Two different instances of each of these kinds, each [..., T, lines]."""
         bank = self.spikes[sense]
-        return torch.from_numpy(bank[kinds, random.integers(bank.shape[1], size=kinds.shape)]).float()
+        count = bank.shape[1]
+        one = random.integers(count, size=kinds.shape)
+        other = (one + random.integers(1, count, size=kinds.shape)) % count
+        first, second = (torch.from_numpy(bank[kinds, chosen]).float() for chosen in (one, other))
+        return first, second
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +96,11 @@ class Episodes:
         )
         seen = {}
         for m, name in enumerate(MODALITIES):
-            stored = bank.instances(name, kinds[..., m], random)
+            stored, cue = bank.twice(name, kinds[..., m], random)
             events = stored.new_zeros(count, pairings * (1 + len(MODALITIES)), *stored.shape[2:])
             events[:, :pairings] = stored
             asked = slice(pairings * (1 + m), pairings * (2 + m))
-            events[:, asked] = bank.instances(name, kinds[..., m], random)
+            events[:, asked] = cue
             seen[name] = events
         asks = torch.arange(events.shape[1]).expand(count, -1) >= pairings
         clock = torch.zeros(asks.shape, dtype=torch.long)
@@ -128,7 +141,9 @@ class Association(Stage):
         self.network: Perceiver = Perceiver(network, SENSES, reads)
         self.network.unclocked()
         self.bank = Bank.drawn(instances, network.steps, seed)
-        self.held_out = Bank.drawn(instances, network.steps, seed + 1_000_003)
+        few = min(instances, JUDGED)
+        self.held_out = Bank.drawn(few, network.steps, seed + 1_000_003, [self.bank])
+        self.unseen = Bank.drawn(few, network.steps, seed + 2_000_003, [self.bank, self.held_out])
         random = np.random.default_rng([seed, 0, 11])  # no step of the training draws from this
         self.network.calibrate(Episodes.drawn(self.bank, 8, PAIRINGS, random).scene)
         self.judged = Episodes.drawn(self.held_out, 25, PAIRINGS, random)
@@ -140,7 +155,7 @@ class Association(Stage):
     def loss(self, random: np.random.Generator) -> Tensor:
         pairings = round(PAIRINGS ** random.random())
         episodes = Episodes.drawn(self.bank, max(1, 320 // pairings), pairings, random)
-        read = recall(self.network, episodes.scene)
+        read = self.network.read(episodes.scene)
         return sum(
             (
                 functional.cross_entropy(read[name][:, 0], episodes.targets()[:, m])
@@ -150,26 +165,22 @@ class Association(Stage):
         )
 
     def validate(self) -> dict[str, float]:
-        shares = self.judged.correct(recall(self.network, self.judged.scene))
+        shares = self.judged.correct(self.network.read(self.judged.scene))
         return {**shares, "worst": min(shares.values())}
-
-
-def recall(network: Perceiver, scene: Scene) -> dict[str, Tensor]:
-    """What the float network reads from its recall at all questions."""
-    return network.slots(network.recalled(network(scene, record=False), scene.asks))
 
 
 def judge(stage: Association, episodes: Episodes, memory_bits: int) -> dict[str, dict[str, float]]:
     """Share of right answers by direction: float and integers, with and without M."""
     network = stage.network
-    program = export_perceiver(network, episodes.scene.at(torch.arange(2)), memory_bits)
+    typical = Episodes.drawn(stage.bank, 8, PAIRINGS, np.random.default_rng(0)).scene
+    program = export_perceiver(network, typical, memory_bits)
     off, asked = episodes.without_memory(), episodes.scene.asks
     rows = asked.flatten()
     with torch.no_grad():
         read = {
-            "torch": recall(network, episodes.scene),
+            "torch": network.read(episodes.scene),
             "emulator": network.slots(store(network, program, episodes.scene, memory_bits).recalled),
-            "torch, M off": {n: x[rows] for n, x in recall(network, off).items()},
+            "torch, M off": {n: x[rows] for n, x in network.read(off).items()},
             "emulator, M off": network.slots(store(network, program, off, memory_bits).recalled[rows]),
         }
     return {name: episodes.correct(found) for name, found in read.items()}
@@ -182,14 +193,15 @@ def main(
     steps: Annotated[int, typer.Option(help="Steps of gradient descent.", min=1)] = 1500,
     learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 3e-3,
     episodes: Annotated[int, typer.Option(help="To be judged on.", min=1)] = 50,
-    instances: Annotated[int, typer.Option(help="Of each kind, to train on.", min=1)] = INSTANCES,
+    instances: Annotated[int, typer.Option(help="Of each kind, to train on.", min=2)] = INSTANCES,
     memory_bits: Annotated[int, typer.Option(help="Of M on the chip.", min=2, max=8)] = 6,
     seed: Annotated[int, typer.Option(help="Of weights, stimuli and pairings.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:
     """Train, judge in float and integers, with M and without; writes OUT/association.json."""
     console = Console()
-    console.print(f"drawing {2 * instances * KINDS * len(MODALITIES):,} stimuli")
+    count = (instances + 2 * min(instances, JUDGED)) * KINDS * len(MODALITIES)
+    console.print(f"drawing {count:,} stimuli")
     stage = Association(instances=instances, seed=seed)
     how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
     with progress(console) as bar:
@@ -203,7 +215,7 @@ def main(
 
         train_stage(stage, how, out, threads, report)
     load_best(stage.network, out)
-    fresh = Episodes.drawn(stage.held_out, episodes, PAIRINGS, np.random.default_rng([seed, 0, 13]))
+    fresh = Episodes.drawn(stage.unseen, episodes, PAIRINGS, np.random.default_rng([seed, 0, 13]))
     found = judge(stage, fresh, memory_bits)
     with atomic(out / "association.json") as path:
         path.write_text(json.dumps(found, indent=1))

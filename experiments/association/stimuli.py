@@ -72,7 +72,8 @@ def sound(kind: int, random: Random) -> Waveform:
 def word(kind: int, random: Random) -> str:
     """The word with one letter replaced by another."""
     letters = list(WORDS[kind])
-    letters[random.integers(len(letters))] = chr(random.integers(ord("a"), ord("z") + 1))
+    at, shift = random.integers(len(letters)), random.integers(1, 26)
+    letters[at] = chr((ord(letters[at]) - ord("a") + shift) % 26 + ord("a"))
     return "".join(letters)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,8 +24,8 @@ from spmn import kernels
 from spmn.data import Source
 from spmn.errors import SettingsError
 from spmn.events import QUESTION, Stream, Vocabulary, batches, collate, in_order, stream
+from spmn.schedule import one_cycle, random_seed
 from spmn.settings import Training
-from spmn.training import one_cycle, random_seed
 
 RESULTS = Path(__file__).with_name("results.json")
 MODELS: dict[str, type[Baseline]] = {model.name: model for model in (Ours, SecondGeneration)}
@@ -40,14 +42,15 @@ class Result:
     model: str
     task: int
     seed: int
+    stories: str  # official or generated
     epochs: int
     questions: int  # validation questions
     error: float  # share of wrong answers on validation stories, best epoch
     last: float  # of the last epoch
-    parameters: int
+    parameters: int  # that were trained
     operations: float  # multiply-adds per question, stories read as a whole, all counted as if dense
     state: int  # bytes carried along after LONG events
-    seconds: float  # of training
+    seconds: float  # of training and validation
     curve: tuple[float, ...]  # validation error by epoch
     training: tuple[float, ...]  # training error by epoch
 
@@ -103,19 +106,21 @@ def train(
         curve.append(error(network, checks))
         errors.append(wrong / asked)
         report(epoch + 1, errors[-1], curve[-1])
+    seconds = time.monotonic() - began
     (task,) = source.tasks
     return Result(
         model=name,
         task=task,
         seed=seed,
+        stories="generated" if source.folder is None else "official",
         epochs=settings.epochs,
         questions=sum(int((s.kind == QUESTION).sum()) for s in checks),
         error=min(curve),
         last=curve[-1],
-        parameters=sum(p.numel() for p in network.parameters()),
+        parameters=sum(p.numel() for p in network.parameters() if p.grad is not None),
         operations=operations(network, checks),
         state=network.state(LONG),
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(seconds, 1),
         curve=tuple(curve),
         training=tuple(errors),
     )
@@ -163,8 +168,22 @@ def read(path: Path = RESULTS) -> list[Result]:
 
 
 def enter(result: Result, path: Path = RESULTS) -> None:
-    """Add a record, in place of one of the same model, task and seed."""
-    known = {(r.model, r.task, r.seed): r for r in (*read(path), result)}
-    lines = ",\n".join(f"  {json.dumps(asdict(known[key]))}" for key in sorted(known))
-    with atomic(path) as temporary:
-        temporary.write_text(f'{{\n "runs": [\n{lines}\n ]\n}}\n')
+    """Add a record, in place of one of the same training."""
+    with locked(path):
+        known = {key(r): r for r in (*read(path), result)}
+        lines = ",\n".join(f"  {json.dumps(asdict(known[k]))}" for k in sorted(known))
+        with atomic(path) as temporary:
+            temporary.write_text(f'{{\n "runs": [\n{lines}\n ]\n}}\n')
+
+
+def key(result: Result) -> tuple[str, int, str, int, int]:
+    """What tells trainings apart."""
+    return result.model, result.task, result.stories, result.epochs, result.seed
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time reads and writes this file."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

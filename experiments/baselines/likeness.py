@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from experiments.baselines.harness import locked
 from experiments.baselines.second_generation import DEPTH, WIDTH, Hearing
 from hardware.atomic import atomic
 from spmn.datasets.corpus import Corpus
@@ -90,7 +91,8 @@ def read(path: Path = RESULTS) -> list[Likeness]:
 
 
 def enter(result: Likeness, path: Path = RESULTS) -> None:
-    """Add a record, in place of one of the same data, model and seed."""
-    known = {(r.data, r.model, r.seed): asdict(r) for r in (*read(path), result)}
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps({"runs": [known[key] for key in sorted(known)]}, indent=1) + "\n")
+    """Add a record, in place of one of the same training."""
+    with locked(path):
+        known = {(r.data, r.model, r.steps, r.seed): asdict(r) for r in (*read(path), result)}
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps({"runs": [known[key] for key in sorted(known)]}, indent=1) + "\n")

@@ -27,6 +27,7 @@ from spmn.events import QUESTION, STATEMENT, Events, Vocabulary
 from spmn.network import distinct
 from spmn.perceiver import Scene
 from spmn.senses import Analog
+from spmn.similarity import PEAK
 
 DEPTH, WIDTH = 3, 64
 """M is [depth, width, width]: 12,288 numbers, as many as the spiking network's M has by default."""
@@ -135,12 +136,8 @@ class Hearing(nn.Module):
         self.memory = Memory(size)
 
     def forward(self, events: Scene, record: bool = False) -> Stored:
-        x = self.sense(events.seen["text"][:, 0, 0] * dims_root(events))
+        vectors = PEAK * events.seen["text"][:, 0, 0]  # of length 1, but for payloads that are full
+        x = self.sense(vectors * vectors.shape[1] ** 0.5)
         m = self.memory.start.expand(len(x), -1, -1, -1)
         change = updated(m, self.memory.masks(x)) - m
         return Stored(change.transpose(0, 1)[:, :, None])
-
-
-def dims_root(events: Scene) -> float:
-    """Embeddings have length 1: this gives their numbers deviation 1."""
-    return float(events.seen["text"].shape[-1] ** 0.5)

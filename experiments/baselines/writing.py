@@ -14,7 +14,7 @@ from spmn.datasets.babi import TASKS
 HERE = Path(__file__).parent
 
 NOTES = """\
-Error on 10 % of the distinct stories of the official en-10k training files, best epoch; seeds side by side. All networks get
+Error on 10 % of the distinct training stories (of the official en-10k files, or generated), best epoch; seeds side by side. All networks get
 the same stories, batches, epochs and learning-rate schedule (its peak is each model's own), sentences as the same sum over
 word and position vectors, and no retrieval practice, renaming or warm start, so SPMN's figures are not those of its recipes.
 Operations: multiply-adds per question, as if dense; a spiking network on a chip needs fewer, for it works only where there
@@ -36,13 +36,14 @@ def write(results: Sequence[Result], alike: Sequence[Likeness], path: Path = HER
 def report(results: Sequence[Result], alike: Sequence[Likeness]) -> str:
     """RESULTS.md."""
     rows = [
-        "| task | model | validation error by seed | training error, last epoch | parameters | operations per question | "
-        "state, bytes | minutes on one core |\n|---|---|---|---|---|---|---|---|"
+        "| task | stories | model | epochs | validation error by seed | training error, last epoch | parameters | operations per question | "
+        "state, bytes | minutes |\n|---|---|---|---|---|---|---|---|---|---|"
     ]
-    for task, model in sorted({(r.task, r.model) for r in results}):
-        of = [r for r in results if (r.task, r.model) == (task, model)]
+    for row in sorted({(r.task, r.stories, r.model, r.epochs) for r in results}):
+        of = [r for r in results if (r.task, r.stories, r.model, r.epochs) == row]
+        task, stories, model, epochs = row
         rows.append(
-            f"| {task} {TASKS[task].replace('-', ' ')} | {model} | {_percents(r.error for r in of)} | "
+            f"| {task} {TASKS[task].replace('-', ' ')} | {stories} | {model} | {epochs} | {_percents(r.error for r in of)} | "
             f"{_percents(r.training[-1] for r in of)} | {of[0].parameters:,} | {of[0].operations / 1e6:.1f} million | "
             f"{of[0].state:,} | {sum(r.seconds for r in of) / len(of) / 60:.1f} |"
         )
@@ -59,18 +60,19 @@ def report(results: Sequence[Result], alike: Sequence[Likeness]) -> str:
 def similarity(alike: Sequence[Likeness]) -> list[str]:
     """The part on stage 0, if there is one."""
     rows = [
-        "| data | model | Spearman, untrained | Spearman | Pearson | mean error | Spearman with people | "
-        "parameters trained | M, bytes | minutes |\n|---|---|---|---|---|---|---|---|---|---|"
+        "| data | model | steps | Spearman, untrained | Spearman | Pearson | mean error | Spearman with people | "
+        "parameters trained | M, bytes | minutes |\n|---|---|---|---|---|---|---|---|---|---|---|"
     ]
-    for data, model in sorted({(r.data, r.model) for r in alike}):
-        of = [r for r in alike if (r.data, r.model) == (data, model)]
+    for row in sorted({(r.data, r.model, r.steps) for r in alike}):
+        of = [r for r in alike if (r.data, r.model, r.steps) == row]
+        data, model, steps = row
         people = ", ".join(f"{r.human:.3f}" for r in of if r.human is not None)
         figures = (
             ", ".join(f"{value:.3f}" for value in values)
             for values in zip(*((r.before, r.spearman, r.pearson, r.mae) for r in of), strict=True)
         )
         rows.append(
-            f"| {data} | {model} | {' | '.join(figures)} | {people} | {of[0].parameters:,} | {of[0].state:,} | "
+            f"| {data} | {model} | {steps} | {' | '.join(figures)} | {people} | {of[0].parameters:,} | {of[0].state:,} | "
             f"{sum(r.seconds for r in of) / len(of) / 60:.1f} |"
         )
     return ["## Similarity (stage 0)", "\n".join(rows), LIKENESS] if alike else []

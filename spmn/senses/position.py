@@ -25,9 +25,9 @@ class Position(Sense):
     base: int = 8
 
     def __post_init__(self) -> None:
-        if not (self.digits >= 1 and self.base >= 2 and self.span <= 2**16):
+        if not (self.digits >= 1 and self.base >= 2 and self.span <= 2**12):
             raise SettingsError(
-                f"digits is {self.digits}, base {self.base}; give at least 1 and 2, for at most 65,536 events"
+                f"digits is {self.digits}, base {self.base}; give at least 1 and 2, for at most 4,096 events"
             )
 
     @property
@@ -45,7 +45,10 @@ class Position(Sense):
             raise DataError(
                 f"event number {stimulus}; {self.digits} digits of base {self.base} tell 0 to {self.span - 1}"
             )
-        return np.repeat(self.codes[stimulus].numpy().astype(np.uint8)[None], steps, 0)
+        spikes = np.zeros((steps, self.digits, self.base), np.uint8)
+        for d in range(self.digits):
+            spikes[:, -1 - d, stimulus // self.base**d % self.base] = 1
+        return spikes.reshape(steps, self.lines)
 
     @property
     def codes(self) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from experiments.association import stimuli
 from experiments.association.__main__ import MODALITIES, Association, Bank, Episodes, judge, main
 from experiments.association.stimuli import DRAWN, KINDS, SENSES
+from spmn.errors import SettingsError
 from spmn.settings import Network
 
 SMALL = Network(depth=1, heads=2, keys=16, values=16, encoder=32, decoder=1)
@@ -34,6 +35,42 @@ def test_instances_of_a_kind_are_alike_and_differ(sense: str, bank: Bank) -> Non
         assert (bank.spikes[sense][:, a] != bank.spikes[sense][:, b]).any((1, 2)).mean() > 0.9
 
 
+def test_no_instance_is_in_two_banks() -> None:
+    stage = Association(SMALL, instances=8)
+    for sense in MODALITIES:
+        banks = [b.spikes[sense] for b in (stage.bank, stage.held_out, stage.unseen)]
+        seen = [{spikes.tobytes() for kind in bank for spikes in kind} for bank in banks]
+        assert sum(map(len, seen)) == len(set().union(*seen))
+    assert all(stimuli.word(3, np.random.default_rng(n)) != "engine" for n in range(300))
+    with pytest.raises(SettingsError, match="instances of word 0 use up"):
+        Bank.drawn(2, 5, 0, [Bank({**stage.bank.spikes, "word": every_misspelling()})])
+
+
+def every_misspelling() -> np.ndarray:
+    drawn = [stimuli.word(0, np.random.default_rng(n)) for n in range(3000)]
+    return np.array([[SENSES["word"](word, 5) for word in sorted(set(drawn))]] * KINDS)
+
+
+def test_the_loss_asks_for_what_belongs_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Association(SMALL, instances=3)
+    last: list[Episodes] = []
+    monkeypatch.setattr(Episodes, "drawn", classmethod(lambda cls, *of: last.append(drawn(*of)) or last[-1]))
+    monkeypatch.setattr(stage.network, "read", lambda scene: known(last[-1]))
+    assert float(stage.loss(np.random.default_rng(5))) < 1e-3
+
+
+def known(episodes: Episodes) -> dict[str, torch.Tensor]:
+    """An ideal recall."""
+    targets = episodes.targets()
+    return {
+        name: 30 * torch.nn.functional.one_hot(targets[:, m], KINDS).float()[:, None]
+        for m, name in enumerate(MODALITIES)
+    }
+
+
+drawn = Episodes.drawn
+
+
 def test_every_kind_is_another_stimulus() -> None:
     still = np.random.default_rng
     for sense, draw in DRAWN.items():
@@ -54,17 +91,14 @@ def test_what_is_asked_belongs_to_what_was_stored(bank: Bank) -> None:
                 for event in (n, 6 * (1 + m) + n):
                     of_kind = bank.spikes[sense][episodes.kinds[b, n, m]]
                     assert any((seen[b, event] == instance).all() for instance in of_kind)
+                assert (seen[b, n] != seen[b, 6 * (1 + m) + n]).any()  # another instance is asked about
         others = [n for n in range(6, 24) if not 6 * (1 + m) <= n < 6 * (2 + m)]
         assert not seen[:, others].any()  # a question is of one sense
 
 
 def test_shares_of_right_answers(bank: Bank) -> None:
     episodes = Episodes.drawn(bank, 4, 6, np.random.default_rng(1))
-    targets = episodes.targets()
-    ideal = {
-        name: torch.nn.functional.one_hot(targets[:, m], KINDS).float()[:, None]
-        for m, name in enumerate(MODALITIES)
-    }
+    ideal = known(episodes)
     assert set(episodes.correct(ideal).values()) == {1.0}
     ideal["sound"][:] = 0
     found = episodes.correct(ideal)
@@ -73,7 +107,7 @@ def test_shares_of_right_answers(bank: Bank) -> None:
 
 def test_without_memory_nothing_is_known() -> None:
     stage = Association(SMALL, instances=2)
-    episodes = Episodes.drawn(stage.held_out, 3, 20, np.random.default_rng(0))
+    episodes = Episodes.drawn(stage.unseen, 3, 20, np.random.default_rng(0))
     with torch.no_grad():
         assert stage.network(episodes.scene).memory.any()
         assert not stage.network(episodes.without_memory()).memory.any()

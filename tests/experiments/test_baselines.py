@@ -1,5 +1,6 @@
 """Every network that is compared learns, keeps its shapes, and is counted alike."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,13 +80,24 @@ def test_what_was_told_before_a_question_matters(model: type[Baseline], streams:
     batch = collate(streams[:1])
     other = collate(streams[:1])
     other.words[0, 0] = other.words[0, 1]
-    later = collate(streams[:1])
-    last = int((later.kind[0] == QUESTION).nonzero()[-1])
+    asked = collate(streams[:1])
+    question = int((asked.kind[0] == QUESTION).nonzero()[0])
+    asked.words[0, question, 0] = 0
     with torch.no_grad():
         first = network(batch)
         assert not torch.allclose(network(other), first, atol=1e-6)
-        later.words[0, last] = 0  # the last question, seen by nobody before
-        assert torch.allclose(network(later)[:-1], first[:-1], atol=1e-5)
+        assert not torch.allclose(network(asked)[0], first[0], atol=1e-6)
+        assert torch.allclose(network(asked)[1:], first[1:], atol=1e-5)  # questions are not written
+
+
+def test_the_best_epoch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = iter((0.5, 0.2, 0.3))
+    monkeypatch.setattr(harness, "error", lambda *of: next(errors))
+    result = harness.train("SPMN", Source((1,), questions=60), seed=0, epochs=3)
+    assert (result.error, result.last, result.curve) == (0.2, 0.3, (0.5, 0.2, 0.3))
+    untrained = {"clue.weight", "clue.bias", "completion.weight", "completion.bias"}
+    network = Ours(Vocabulary.of(Source((1,), questions=60).split()[0])).network
+    assert result.parameters == sum(p.numel() for n, p in network.named_parameters() if n not in untrained)
 
 
 def test_second_generation_by_hand() -> None:
@@ -155,7 +167,9 @@ def test_a_training_is_entered_once(tmp_path: Path) -> None:
     harness.enter(result, path)
     harness.enter(result, path)
     assert harness.read(path) == [result]
-    assert "| 1 single supporting fact | SPMN 0.0.1 | " in writing.report([result], [])
+    harness.enter(dataclasses.replace(result, stories="official"), path)
+    assert [r.stories for r in harness.read(path)] == ["generated", "official"]
+    assert "| 1 single supporting fact | generated | SPMN 0.0.1 | 1 | " in writing.report([result], [])
     with pytest.raises(SettingsError, match="no model 'GPT'; choose one of SPMN"):
         harness.train("GPT", Source((1,), questions=60), seed=0)
 

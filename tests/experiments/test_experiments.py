@@ -86,4 +86,6 @@ def test_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(0 <= row["error"] <= 1 for row in rows)
     warm = json.loads((tmp_path / "timeline-task1-seed0" / "run.json").read_text())
     assert warm["training"]["warm_start"] == str(tmp_path / "timeline-seed0")
+    for name in ("similarity", "timeline"):
+        assert json.loads((tmp_path / f"{name}-seed0" / "run.json").read_text())["stage"] == name
     assert "first epoch below" in capsys.readouterr().out

@@ -21,9 +21,21 @@ def test_by_hand() -> None:
     assert found.average_precision == pytest.approx((1 + 0.5) / 3)
     assert found.precision == 2 / 4  # 0.9, 0.8, 0.7, 0.6
     assert found.recall == pytest.approx(2 / 3)
-    assert found.localisation == pytest.approx((0.004 + 0.01) / 2)
-    assert found.content == 0.5
+    # the surest slot of each cue that stands for something: 0.4 and 1 events off, nothing: all of the line
+    assert found.localisation == pytest.approx(0.01)
+    assert found.content == pytest.approx(1 / 3)
     assert found.cues == 4
+
+
+def test_what_is_far_off_counts_as_far_off() -> None:
+    slots = [[Slot(90.0, 0.6, 1), Slot(10.0, 0.4, 2)]]
+    found = score(slots, [[Happened(10, 2), Happened(30, 1)]], [100])
+    assert found.recall == 0  # at the threshold; the unsure slot found one
+    assert found.average_precision > 0
+    assert found.localisation == pytest.approx(0.6)
+    assert found.content == 1  # that of the event nearest to the surest slot
+    nothing = score([[Slot(3.0, 0.9, 1)]], [[]], [100])
+    assert (nothing.localisation, nothing.content) == (0.0, 0.0)
 
 
 def test_tolerance_grows_with_the_time_line() -> None:

@@ -11,6 +11,7 @@ from hardware.emulator import Emulator
 from hardware.files import load, save
 from hardware.program import Probe
 from hardware.reference import Reference
+from spmn import perceiver_chip
 from spmn.embedding import Grams
 from spmn.errors import ExportError
 from spmn.exact import Exact
@@ -92,6 +93,21 @@ def test_all_of_a_question_s_recall_is_counted(network: Perceiver) -> None:
         taught = 2 * program.schedule.window + 2 + LAG * d  # until then, teachers of the event before
         spikes = sum(int((recording[name, "spikes"][taught:] != 0).sum()) for name in level)
         assert int((found[:, d] * SETTINGS.steps).sum().round()) == spikes > 50
+
+
+def test_streams_in_parts_that_ask_differently(network: Perceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = streams(1)
+    asks = events.asks.clone()
+    asks[4:, 1] = True  # the later streams ask twice
+    asks[9, 2] = False
+    events = Scene(events.seen, asks, events.real, events.clock)
+    program = export_perceiver(network, streams(0, 40))
+    together = store(network, program, events)
+    monkeypatch.setattr(perceiver_chip, "TOGETHER", 5)
+    apart = store(network, program, events)
+    assert torch.equal(apart.memory, together.memory)
+    assert torch.equal(apart.recalled, together.recalled)
+    assert len(apart.recalled) == int(asks.sum())
 
 
 @pytest.mark.parametrize("bits", [4, 8])

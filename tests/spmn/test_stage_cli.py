@@ -126,3 +126,12 @@ def test_difficulties_have_names(tmp_path: Path) -> None:
     )
     assert isinstance(done.exception, SettingsError)
     assert "once, perhaps, again" in str(done.exception)
+
+
+def test_a_curve_that_leaves_the_time_line_is_refused_before_training(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["train", "timeline", "--upto", "600", "--out", str(tmp_path / "run"), "--steps", "1"]
+    )
+    assert isinstance(done.exception, SettingsError)
+    assert "length is 600; it must be from 4 to 512" in str(done.exception)
+    assert not (tmp_path / "run").exists()

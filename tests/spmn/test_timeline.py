@@ -94,6 +94,9 @@ def test_a_list_forgets_what_came_first() -> None:
     told = streams(5)
     assert judge(buffered(told, 20), told).average_precision == 1
     assert judge(buffered(told, 10), told).recall == pytest.approx(0.5, abs=0.15)
+    later = generate(np.random.default_rng(5), 40, 20, 2, DIFFICULTIES["again"], 100)
+    assert judge(buffered(later, 20), later).average_precision == 1
+    assert judge(buffered(later, 10), later).recall == judge(buffered(told, 10), told).recall
     assert timeline.entries(replace(SMALL, depth=1), 6) == math.floor(2 * 16 * 32 * 6 / 15)
 
 
@@ -118,9 +121,52 @@ def test_it_trains_and_runs_as_integers() -> None:
         optimiser.step()
         losses.append(float(loss.detach()))
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.1
-    scores = timeline.judged(stage.network.eval(), stage.course, length=8, count=5, memory_bits=6)
+    network = stage.network.eval()
+    deployed = timeline.program(network, 6)
+    scores = timeline.judged(network, deployed, stage.course, length=8, count=5, memory_bits=6)
     assert list(scores) == ["torch", "emulator", "chance", "list of 819 events"]
     assert all(of.cues == 10 for of in scores.values())
+
+
+def test_every_way_to_answer_is_judged_by_its_own_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Timeline(SMALL)
+    for runner, function in (("torch", "recall"), ("emulator", "recall_on_chip")):
+        with monkeypatch.context() as patched:
+            for name in ("recall", "recall_on_chip"):
+                wrong = name != function
+                patched.setattr(timeline, name, lambda *of, wrong=wrong: told_by(of, wrong))
+            scores = timeline.judged(
+                stage.network, timeline.program(stage.network, 6), stage.course, 30, 20, 6
+            )
+        perfect = [name for name, of in scores.items() if of.average_precision == 1]
+        assert perfect == [runner, "list of 819 events"]
+
+
+def told_by(arguments: tuple[object, ...], wrong: bool) -> dict[str, torch.Tensor]:
+    """The ideal recall of the streams among some arguments, or one that names other places and times."""
+    (told,) = [of for of in arguments if isinstance(of, Streams)]
+    read = ideal(told)
+    return {name: -x for name, x in read.items()} if wrong else read
+
+
+def test_short_streams_teach_all_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = []
+
+    def noted(*of: object) -> Streams:
+        starts.append(of[5])
+        return generate(*of)  # type: ignore[arg-type]
+
+    stage = Timeline(SMALL, Course("once", length=10, cues=2, events=10))
+    monkeypatch.setattr(timeline, "generate", noted)
+    for step in range(30):
+        stage.loss(np.random.default_rng(step))
+    assert min(starts) < 100 < 400 < max(starts)
+
+
+def test_the_program_was_calibrated_at_all_positions() -> None:
+    told = timeline.typical(np.random.default_rng(0))
+    assert timeline.watching(told).seen["position"][:, : timeline.LONGEST].sum((0, 1, 2)).min() > 0
+    assert POSITION.span == timeline.LONGEST
 
 
 def test_integers_recall_what_the_float_network_recalls() -> None:
@@ -139,7 +185,13 @@ def test_integers_recall_what_the_float_network_recalls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"), [({"difficulty": "odd"}, "no difficulty 'odd'"), ({"length": 0}, "length is 0")]
+    ("wrong", "said"),
+    [
+        ({"difficulty": "odd"}, "no difficulty 'odd'"),
+        ({"length": 3}, "length is 3; it must be from 4 to 512"),
+        ({"difficulty": "once", "length": 600}, "from 2 to 512"),
+        ({"cues": 0}, "cues is 0"),
+    ],
 )
 def test_refused(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(SettingsError, match=said):

@@ -24,8 +24,9 @@ from spmn.events import PRACTICE, Stream, collate, practise, stream
 from spmn.network import SPMN
 from spmn.renaming import Renaming
 from spmn.runs import Run, load_tensors, open_run, save_tensors
+from spmn.schedule import one_cycle
 from spmn.settings import Network, Preset, Training
-from spmn.training import Objective, one_cycle, start, train
+from spmn.training import Objective, start, train
 
 NETWORK = Network(depth=1, heads=2, keys=16, values=16, embedding=24, encoder=24, decoder=32)
 PRESET = Preset(NETWORK, Training(epochs=3, events_per_batch=60))

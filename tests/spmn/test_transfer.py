@@ -88,8 +88,10 @@ def test_levels_of_another_stage(tmp_path: Path) -> None:
     for name, tensor in target.state_dict().items():
         theirs = name.startswith("level.") and not name.endswith("clock")
         assert torch.equal(tensor, trained[name] if theirs else before[name])
-    with pytest.raises(SettingsError, match="needs networks of the same size: level"):
-        start_from(tmp_path, network(1, 0, dataclasses.replace(SMALL, values=32, encoder=20)))
+    for other in ({"encoder": 20}, {"depth": 1}, {"steps": 4}, {"rule": "error-driven"}):
+        (name,) = other
+        with pytest.raises(SettingsError, match=f"levels of the same kind: {name} is"):
+            start_from(tmp_path, network(1, 0, dataclasses.replace(SMALL, values=32, **other)))  # type: ignore[arg-type]
     (tmp_path / "network.safetensors").unlink()
     with pytest.raises(CheckpointError, match="no validated step"):
         start_from(tmp_path, target)

@@ -32,7 +32,13 @@ def test_what_its_lines_say_is_the_number(number: int, base: int) -> None:
     assert float(found.exp().sum()) == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("wrong", [{"digits": 0}, {"base": 1}, {"digits": 5, "base": 16}])
+def test_codes_are_what_the_sense_says() -> None:
+    sense = Position(digits=2, base=5)
+    said = [sense(number, 1)[0].tolist() for number in range(sense.span)]
+    assert sense.codes.tolist() == said
+
+
+@pytest.mark.parametrize("wrong", [{"digits": 0}, {"base": 1}, {"digits": 5, "base": 9}])
 def test_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(SettingsError, match=str(next(iter(wrong.values())))):
         Position(**wrong)
