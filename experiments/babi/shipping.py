@@ -50,5 +50,9 @@ def _ship(run: Run, folder: Path) -> None:
     (task,) = run.source.tasks
     save_tensors(folder / "network.safetensors", weights, {"task": task})
     save(export(open_run(folder).trained(), attributes={"tasks": str([task])}), folder / "program.h5")
-    keep = ("epoch", "seconds", "loss", "accuracy", "error", "content", "age_error")
-    shipped.write_metrics([{name: line[name] for name in keep} for line in run.metrics])
+    brief = ("seconds", "loss", "accuracy", "content", "age_error")
+    lines = [
+        {"epoch": m["epoch"], "error": m["error"], **{name: round(m[name], 4) for name in brief}}
+        for m in run.metrics
+    ]
+    shipped.write_metrics(lines)
