@@ -116,7 +116,8 @@ class Timeline(Stage):
         shortest = min(SHORTEST, course.length)
         length = round(shortest * (course.length / shortest) ** random.random())
         cues = min(course.cues, length // self.difficulty.times)
-        start = int(random.integers(LONGEST - length + 1))  # so that short streams, too, teach all positions
+        # short streams, too, teach all positions, and the early ones first
+        start = int((LONGEST - length + 1) ** random.random()) - 1
         streams = generate(random, max(1, course.events // length), length, cues, self.difficulty, start)
         return slot_loss(recall(self.network, streams), streams)
 

@@ -160,7 +160,8 @@ def test_short_streams_teach_all_positions(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(timeline, "generate", noted)
     for step in range(30):
         stage.loss(np.random.default_rng(step))
-    assert min(starts) < 100 < 400 < max(starts)
+    assert min(starts) == 0
+    assert max(starts) > 300
 
 
 def test_the_program_was_calibrated_at_all_positions() -> None:
