@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+# two processes, a thread each: the suite is made for two cores
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 LAVA := .venv-lava
 
 .PHONY: demo test test-all check lava bench clean
@@ -11,10 +13,10 @@ demo: $(INSTALLED)
 	$(BIN)/python -m experiments.demo
 
 test: check $(LAVA)/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: check $(LAVA)/installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

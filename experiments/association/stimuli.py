@@ -27,8 +27,8 @@ SYLLABLES = tuple(itertools.product(VOWELS, VOWELS))[:KINDS]
 SPOKEN_RATE = 16_000
 WORDS = (
     "bamboo", "cactus", "dragon", "engine", "falcon", "guitar", "helmet", "island", "jacket", "kettle",
-    "lemon", "magnet", "needle", "orchid", "pepper", "quartz", "rocket", "saddle", "temple", "urchin",
-    "violin", "walnut", "yogurt", "zipper",
+    "lemon", "magnet", "needle", "orchid", "pepper", "quartz", "rabbit", "saddle", "temple", "umpire",
+    "violin", "walnut", "yogurt", "zodiac",
 )  # fmt: skip
 
 Random = np.random.Generator

@@ -1,5 +1,6 @@
 """Shapes, sounds and words: what is drawn, what belongs together, and what guessing gets."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def test_every_kind_is_another_stimulus() -> None:
     for sense, draw in DRAWN.items():
         drawn = [SENSES[sense](draw(kind, still(0)), 5).tobytes() for kind in range(KINDS)]
         assert len(set(drawn)) == KINDS, sense
+    for one, other in itertools.combinations(stimuli.WORDS, 2):  # no misspelling of two words
+        assert len(one) != len(other) or sum(a != b for a, b in zip(one, other, strict=True)) > 2
     assert len(stimuli.SHAPES) == len(stimuli.SYLLABLES) == len(set(stimuli.WORDS)) == KINDS
 
 

@@ -185,6 +185,7 @@ def test_torchrun_runs_the_same_command(tmp_path: Path) -> None:
         process.terminate()  # torchrun ends its processes
         process.wait()
     assert process.returncode == 0, wrote
+    wrote = " ".join(wrote.split())
     assert wrote.count("device cpu, 2 processes") == wrote.count("best epoch 1") == 1
     assert "find_unused_parameters" not in wrote
     assert {path.name for path in (tmp_path / "run").iterdir()} == {

@@ -38,7 +38,7 @@ def test_a_tone_is_heard_in_its_band(band: int) -> None:
 @settings(deadline=None, max_examples=25)
 def test_the_sampling_rate_does_not_matter(rate: int, hertz: float) -> None:
     sense = Sound()
-    assert np.abs(sense.cells(tone(hertz, rate)) - sense.cells(tone(hertz))).max() < 0.02
+    assert np.abs(sense.cells(tone(hertz, rate)) - sense.cells(tone(hertz))).max() < 0.05
 
 
 def test_resampling_against_the_sine_itself() -> None:
