@@ -43,22 +43,42 @@ class Clues(NamedTuple):
         return torch.stack((position, torch.sigmoid(self.confidence)), -1)
 
 
-class Encoder(nn.Module):
-    """A sentence becomes a constant current into LIF neurons for the T steps of its window.
+class Sentences(nn.Module):
+    """Sentences as vectors.
 
-        x = sum_p word[w_p] * (first[p] + last[n - 1 - p]) / sqrt(length) + kind;   z = LIF(W x + b)
+        x = sum_p word[w_p] * (first[p] + last[n - 1 - p]) / sqrt(length) + kind
 
     p: position in a sentence of n words; positions count from both ends, because a phrase of several words
-    shifts all that follows it. All before the neurons is linear in (position, word) pairs, so the chip gets
-    one input axon per pair and end.
+    shifts all that follows it.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, size: int) -> None:
+        super().__init__()
+        self.word = nn.Embedding(len(vocabulary.words), size, padding_idx=0)
+        from_first, from_last = torch.randn(2, vocabulary.length, size)
+        self.position = nn.Parameter(torch.stack((0.7 + 0.7 * from_first, 0.7 * from_last)))
+        self.kind = nn.Parameter(torch.randn(2, size))  # statement, question
+
+    def forward(self, words: Tensor, asks: Tensor) -> Tensor:
+        """words: [..., length] ids; asks: [...] bool; returns [..., size]."""
+        first = torch.arange(words.shape[-1], device=words.device)
+        last = ((words > 0).sum(-1, keepdim=True) - 1 - first).clamp_min(0)
+        x = (self.word(words) * (self.position[0] + self.position[1][last])).sum(-2) * len(first) ** -0.5
+        found: Tensor = x + self.kind[asks.long()]
+        return found
+
+
+class Encoder(Sentences):
+    """A sentence becomes a constant current into LIF neurons for the T steps of its window.
+
+        z = LIF(W x + b),   x: `Sentences`
+
+    All before the neurons is linear in (position, word) pairs, so the chip gets one input axon per pair and
+    end.
     """
 
     def __init__(self, settings: Network, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.word = nn.Embedding(len(vocabulary.words), settings.embedding, padding_idx=0)
-        from_first, from_last = torch.randn(2, vocabulary.length, settings.embedding)
-        self.position = nn.Parameter(torch.stack((0.7 + 0.7 * from_first, 0.7 * from_last)))
-        self.kind = nn.Parameter(torch.randn(2, settings.embedding))  # statement, question
+        super().__init__(vocabulary, settings.embedding)
         ones = torch.ones(settings.encoder)
         self.projection = Projection(
             settings.embedding, ones, torch.zeros(settings.encoder), settings.weight_scale
@@ -66,10 +86,7 @@ class Encoder(nn.Module):
 
     def forward(self, words: Tensor, asks: Tensor) -> Tensor:
         """words: [S, length] ids; asks: [S] bool; returns constant currents [S, encoder]."""
-        first = torch.arange(words.shape[-1], device=words.device)
-        last = ((words > 0).sum(-1, keepdim=True) - 1 - first).clamp_min(0)
-        x = (self.word(words) * (self.position[0] + self.position[1][last])).sum(1) * len(first) ** -0.5
-        current: Tensor = self.projection(x + self.kind[asks.long()])
+        current: Tensor = self.projection(super().forward(words, asks))
         return current
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from torch.optim import Optimizer
 
 CHECKPOINT_SECONDS = 30.0
 """Between checkpoints."""
@@ -15,6 +16,12 @@ def one_cycle(done: float, warm_up: float) -> float:
     if done < warm_up:
         return max(done / warm_up, 0.01)
     return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
+
+
+def set_learning_rate(optimiser: Optimizer, peak: float, done: float, warm_up: float) -> None:
+    """Give the optimiser the learning rate of a share `done` of a one-cycle schedule."""
+    for group in optimiser.param_groups:
+        group["lr"] = peak * one_cycle(done, warm_up)
 
 
 def random_seed(seed: int, epoch: int, batch: int, process: int = 0) -> int:

@@ -304,15 +304,16 @@ def open_similarity(folder: Path | str) -> Trained:
     """A run of `spmn train similarity`, at its best step. Raises CheckpointError where there is none."""
     record = read_record(folder, Similarity.name)
     how = dict(record["embedding"])
+    idf = None
     if how.pop("kind") == "tf-idf":
         grams = Grams(**{**how, "letters": tuple(how["letters"])})
         idf = torch.zeros(grams.dims)
         embedding: Embedding = TfIdf(grams, idf.numpy())  # shares its memory with idf
-        network = build(Network(**record["network"]), hearing(embedding))
-        network.register_buffer("idf", idf)
     else:
         embedding = Transformer(how["model"])
-        network = build(Network(**record["network"]), hearing(embedding))
+    network = build(Network(**record["network"]), hearing(embedding))
+    if idf is not None:
+        network.register_buffer("idf", idf)
     load_best(network, folder)
     return Trained(network, embedding)
 

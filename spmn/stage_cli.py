@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,35 +13,21 @@ from rich.console import Console
 from rich.table import Table
 
 from hardware.atomic import atomic
-from spmn.progress import progress
+from spmn.progress import train_shown
 
 if TYPE_CHECKING:
     from spmn.datasets.corpus import Corpus
     from spmn.detection import Scores
     from spmn.embedding import Grams
-    from spmn.stages import Stage, Steps
 
 console = Console(soft_wrap=True)
 HELD_OUT = 0.1
 RUNNERS = ("torch", "emulator")
-
-
-def _train(
-    stage: Stage, how: Steps, folder: Path, threads: int | None, said: Callable[[Mapping[str, float]], str]
-) -> None:
-    """Train with a progress bar; `said` puts a validation into words."""
-    from spmn.stages import train_stage
-
-    with progress(console) as bar:
-        shown = bar.add_task("", total=how.steps)
-
-        def report(kind: str, values: Mapping[str, float]) -> None:
-            if kind == "step":
-                bar.update(shown, completed=values["step"], description=f"loss {values['loss']:.3f}")
-            else:
-                bar.console.print(f"step {values['step']}: {said(values)}")
-
-        train_stage(stage, how, folder, threads, report)
+StepCount = Annotated[int, typer.Option(help="Steps of gradient descent.", min=1)]
+Rate = Annotated[float, typer.Option(help="Its peak.")]
+MemoryBits = Annotated[int, typer.Option(help="Bits of the plastic memory on the chip.", min=2, max=8)]
+Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder; a stopped run in it goes on.")]
 
 
 def train_similarity(
@@ -55,8 +41,8 @@ def train_similarity(
         Path | None, typer.Option(help="A file to validate on; without one, a tenth of the sentences.")
     ] = None,
     loss: Annotated[str, typer.Option(help="rank, mae or ratio.")] = "rank",
-    steps: Annotated[int, typer.Option(help="Steps of gradient descent.", min=1)] = 600,
-    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 5e-4,
+    steps: StepCount = 600,
+    learning_rate: Rate = 5e-4,
     heads: Annotated[
         int | None,
         typer.Option(help="Of the plastic memory; more of them tell finer. 96 if not given.", min=1),
@@ -66,11 +52,9 @@ def train_similarity(
         str | None, typer.Option(help="Embeddings of sentence-transformers instead of n-grams: its name.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
-    memory_bits: Annotated[
-        int, typer.Option(help="Bits of the plastic memory on the chip.", min=2, max=8)
-    ] = 6,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; a stopped run in it goes on.")] = None,
+    memory_bits: MemoryBits = 6,
+    threads: Threads = None,
+    out: Out = None,
 ) -> None:
     """Stage 0: train a memory in which like sentences leave like changes.
 
@@ -104,7 +88,7 @@ def train_similarity(
     def said(found: Mapping[str, float]) -> str:
         return f"Spearman {found['target_spearman']:.3f} with the embedding, mean error {found['mae']:.3f}"
 
-    _train(stage, how, folder, threads, said)
+    train_shown(console, stage, how, folder, threads, said)
     trained = stage0.open_similarity(folder)
     pairs, program = stage.pairs, trained.program(stage.vectors[:500], memory_bits)
     first, second = (
@@ -141,17 +125,15 @@ def train_timeline(
         ),
     ] = "again",
     length: Annotated[int, typer.Option(help="Events of the longest streams in training.", min=2)] = 100,
-    steps: Annotated[int, typer.Option(help="Steps of gradient descent.", min=1)] = 2000,
-    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 3e-3,
+    steps: StepCount = 2000,
+    learning_rate: Rate = 3e-3,
     heads: Annotated[int | None, typer.Option(help="Of each level. 8 if not given.", min=1)] = None,
     streams: Annotated[int, typer.Option(help="Unseen streams that it is judged on.", min=1)] = 500,
     upto: Annotated[int, typer.Option(help="Events of the longest streams of the curve.", min=2)] = 500,
     seed: Annotated[int, typer.Option(help="Of weights and streams.")] = 0,
-    memory_bits: Annotated[
-        int, typer.Option(help="Bits of the plastic memory on the chip.", min=2, max=8)
-    ] = 6,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; a stopped run in it goes on.")] = None,
+    memory_bits: MemoryBits = 6,
+    threads: Threads = None,
+    out: Out = None,
 ) -> None:
     """Stage 1: train a memory to tell when something happened, and where.
 
@@ -179,7 +161,7 @@ def train_timeline(
             f"off by {found['localisation']:.1%} of the time line"
         )
 
-    _train(stage, how, folder, threads, said)
+    train_shown(console, stage, how, folder, threads, said)
     best, course = stage1.open_timeline(folder)
     deployed, curve = stage1.program(best, memory_bits), {}
     for n in sorted({*(n for n in stage1.LENGTHS if n < upto), length, upto}):
@@ -214,10 +196,12 @@ def similar(
 ) -> None:
     """Type sentences; see which stored ones left the most similar change in memory (torch)."""
     from spmn import similarity as stage0
+    from spmn.embedding import TfIdf
     from spmn.errors import DataError
 
     trained = stage0.open_similarity(run)
-    corpus = corpus_named(data, getattr(trained.embedding, "grams", None))
+    embedding = trained.embedding
+    corpus = corpus_named(data, embedding.grams if isinstance(embedding, TfIdf) else None)
     held = stage0.recalled(trained.network, trained.embedding(corpus.sentences))
     console.print(f"{len(corpus.sentences)} sentences stored, each in its own memory; runner: torch")
     for line in sys.stdin:

@@ -28,7 +28,7 @@ from spmn import kernels
 from spmn.errors import CheckpointError, SettingsError, Stopped
 from spmn.parallel import interruptible
 from spmn.runs import load_tensors, load_weights, restore, save_checkpoint, save_tensors
-from spmn.schedule import CHECKPOINT_SECONDS, one_cycle, random_seed
+from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
 from spmn.settings import require
 
 VERSION = 1
@@ -163,8 +163,7 @@ def train_stage(
             validate()
         while step < how.steps:
             network.train()
-            for group in optimiser.param_groups:
-                group["lr"] = how.learning_rate * one_cycle(step / how.steps, how.warm_up)
+            set_learning_rate(optimiser, how.learning_rate, step / how.steps, how.warm_up)
             torch.manual_seed(random_seed(how.seed, 0, step))
             loss = stage.loss(np.random.default_rng([how.seed, step]))
             if not bool(loss.isfinite()):

@@ -28,7 +28,7 @@ from spmn.parallel import ALONE, Group, interruptible
 from spmn.pretrained import located
 from spmn.renaming import Renaming
 from spmn.runs import Position, Run, open_run, restore, save_checkpoint, save_tensors
-from spmn.schedule import CHECKPOINT_SECONDS, one_cycle, random_seed
+from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
 from spmn.settings import Preset, Training, changed
 from spmn.settings import preset as preset_named
 from spmn.transfer import start_from
@@ -216,8 +216,7 @@ def step(
     P processes it is P times the part's share of the questions, so that averaging over the processes gives
     the gradient of the whole batch. A batch with share 0 is not counted in the sums.
     """
-    for group in optimiser.param_groups:
-        group["lr"] = settings.learning_rate * one_cycle(settings.cycle(done)[1], settings.warm_up)
+    set_learning_rate(optimiser, settings.learning_rate, settings.cycle(done)[1], settings.warm_up)
     total, sums = objective(batch)
     optimiser.zero_grad()
     (share * total).backward()

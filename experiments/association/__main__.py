@@ -29,9 +29,10 @@ from hardware.atomic import atomic
 from spmn.errors import SettingsError
 from spmn.perceiver import Perceiver, Scene
 from spmn.perceiver_chip import export_perceiver, store
-from spmn.progress import progress
+from spmn.progress import train_shown
 from spmn.settings import Network
-from spmn.stages import Stage, Steps, load_best, train_stage
+from spmn.stage_cli import MemoryBits, Rate, StepCount, Threads
+from spmn.stages import Stage, Steps, load_best
 
 NETWORK = Network(depth=1, heads=8, keys=32, values=32, encoder=256, decoder=1)
 PAIRINGS = 20
@@ -174,8 +175,7 @@ def judge(stage: Association, episodes: Episodes, memory_bits: int) -> dict[str,
     network = stage.network
     typical = Episodes.drawn(stage.bank, 8, PAIRINGS, np.random.default_rng(0)).scene
     program = export_perceiver(network, typical, memory_bits)
-    off, asked = episodes.without_memory(), episodes.scene.asks
-    rows = asked.flatten()
+    off, rows = episodes.without_memory(), episodes.scene.asks.flatten()
     with torch.no_grad():
         read = {
             "torch": network.read(episodes.scene),
@@ -190,13 +190,13 @@ def main(
     out: Annotated[Path, typer.Option(help="Run folder; a stopped run in it goes on.")] = Path(
         "runs/association"
     ),
-    steps: Annotated[int, typer.Option(help="Steps of gradient descent.", min=1)] = 1500,
-    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 3e-3,
+    steps: StepCount = 1500,
+    learning_rate: Rate = 3e-3,
     episodes: Annotated[int, typer.Option(help="To be judged on.", min=1)] = 50,
     instances: Annotated[int, typer.Option(help="Of each kind, to train on.", min=2)] = INSTANCES,
-    memory_bits: Annotated[int, typer.Option(help="Of M on the chip.", min=2, max=8)] = 6,
+    memory_bits: MemoryBits = 6,
     seed: Annotated[int, typer.Option(help="Of weights, stimuli and pairings.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Train, judge in float and integers, with M and without; writes OUT/association.json."""
     console = Console()
@@ -204,16 +204,7 @@ def main(
     console.print(f"drawing {count:,} stimuli")
     stage = Association(instances=instances, seed=seed)
     how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
-    with progress(console) as bar:
-        shown = bar.add_task("", total=steps)
-
-        def report(kind: str, values: Mapping[str, float]) -> None:
-            if kind == "step":
-                bar.update(shown, completed=values["step"], description=f"loss {values['loss']:.3f}")
-            else:
-                bar.console.print(f"step {values['step']}: worst direction {values['worst']:.1%} right")
-
-        train_stage(stage, how, out, threads, report)
+    train_shown(console, stage, how, out, threads, lambda v: f"worst direction {v['worst']:.1%} right")
     load_best(stage.network, out)
     fresh = Episodes.drawn(stage.unseen, episodes, PAIRINGS, np.random.default_rng([seed, 0, 13]))
     found = judge(stage, fresh, memory_bits)

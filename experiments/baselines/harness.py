@@ -24,7 +24,7 @@ from spmn import kernels
 from spmn.data import Source
 from spmn.errors import SettingsError
 from spmn.events import QUESTION, Stream, Vocabulary, batches, collate, in_order, stream
-from spmn.schedule import one_cycle, random_seed
+from spmn.schedule import random_seed, set_learning_rate
 from spmn.settings import Training
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -92,8 +92,7 @@ def train(
         for number, chosen in enumerate(plan):
             torch.manual_seed(random_seed(seed, epoch, number))
             done = (epoch + number / len(plan)) / settings.epochs
-            for group in optimiser.param_groups:
-                group["lr"] = settings.learning_rate * one_cycle(done, settings.warm_up)
+            set_learning_rate(optimiser, settings.learning_rate, done, settings.warm_up)
             batch = collate([streams[i] for i in chosen])
             target = batch.target[batch.kind == QUESTION]
             logits = network(batch)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from spmn.events import Events, Vocabulary
+from spmn.events import Events
 
 
 class Baseline(nn.Module, ABC):
@@ -28,25 +27,3 @@ class Baseline(nn.Module, ABC):
     def uncounted(self) -> int:
         """Multiply-adds per event that are not matrix products or convolutions."""
         return 0
-
-
-class Sentences(nn.Module):
-    """Sentences as vectors: x = sum_p word[w_p] * (first[p] + last[n - 1 - p]) / sqrt(length) + kind.
-
-    The same for all, as in `spmn.network.Encoder`.
-    """
-
-    def __init__(self, vocabulary: Vocabulary, size: int) -> None:
-        super().__init__()
-        self.word = nn.Embedding(len(vocabulary.words), size, padding_idx=0)
-        first, last = torch.randn(2, vocabulary.length, size)
-        self.position = nn.Parameter(torch.stack((0.7 + 0.7 * first, 0.7 * last)))
-        self.kind = nn.Parameter(torch.randn(2, size))
-
-    def forward(self, words: Tensor, asks: Tensor) -> Tensor:
-        """words: [..., length] ids; asks: [...] bool; returns [..., size]."""
-        first = torch.arange(words.shape[-1], device=words.device)
-        last = ((words > 0).sum(-1, keepdim=True) - 1 - first).clamp_min(0)
-        x = (self.word(words) * (self.position[0] + self.position[1][last])).sum(-2) * len(first) ** -0.5
-        found: Tensor = x + self.kind[asks.long()]
-        return found

@@ -22,9 +22,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from experiments.baselines.interface import Baseline, Sentences
+from experiments.baselines.interface import Baseline
 from spmn.events import QUESTION, STATEMENT, Events, Vocabulary
-from spmn.network import distinct
+from spmn.network import Sentences, distinct
 from spmn.perceiver import Scene
 from spmn.senses import Analog
 from spmn.similarity import PEAK

@@ -1,6 +1,6 @@
 """Streams of events on a time line, and cues to recall them by: SPMN's stage of time and place.
 
-Somebody does something with a thing at a place: "anna finds key kitchen". A cue is the first two, "anna key":
+Somebody does something with a thing at a place: "anna key kitchen". A cue is the first two, "anna key":
 when was that, and where? Of a pair of person and thing at most `times` events are in a stream, and nobody
 else's; a cue may also stand for nothing that happened.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -50,7 +51,7 @@ class Position(Sense):
             spikes[:, -1 - d, stimulus // self.base**d % self.base] = 1
         return spikes.reshape(steps, self.lines)
 
-    @property
+    @cached_property
     def codes(self) -> Tensor:
         """The lines of every event number, [span, lines] of 0 and 1."""
         number = torch.arange(self.span)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from experiments.baselines import harness, likeness, writing
 from experiments.baselines.__main__ import app
 from experiments.baselines.harness import MODELS, Result
-from experiments.baselines.interface import Baseline, Sentences
+from experiments.baselines.interface import Baseline
 from experiments.baselines.ours import Ours
 from experiments.baselines.second_generation import (
     DEPTH,
@@ -30,7 +30,7 @@ from spmn.datasets.generator import generate
 from spmn.datasets.sentences import generate as generate_sentences
 from spmn.errors import SettingsError
 from spmn.events import QUESTION, Stream, Vocabulary, collate, stream
-from spmn.network import Encoder, distinct
+from spmn.network import Encoder, Sentences, distinct
 from spmn.senses import Analog
 from spmn.settings import Network
 from spmn.similarity import seeing
