@@ -109,6 +109,18 @@ class Perceiver(Levels):
         for level in self.levels:
             level.clock.requires_grad_(False).zero_()
 
+    @torch.no_grad()
+    def alike(self, keys: float, associations: float) -> None:
+        """Let read keys start equal to write keys, so that what is seen again recalls what was stored with it
+        from the first step of training on; and both, and associations, with these biases: lower ones make
+        sparser codes, which interfere less in M."""
+        for level in self.levels:
+            key, both, last = level.sizes[0], 2 * level.sizes[0], sum(level.sizes[:3])
+            for part in (level.drive.weight, level.drive.gain):
+                part[key:both] = part[:key]
+            level.drive.bias[:both] = keys
+            level.drive.bias[both:last] = associations
+
     def brought(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """What a sense brings to the encoder [B N, T or 1, encoder], and at which events it has something to
         say [B N]. x: [B, N, T or 1, lines]."""

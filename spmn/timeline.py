@@ -39,13 +39,13 @@ from spmn.senses import Position, Words
 from spmn.settings import Network, require
 from spmn.stages import Stage, load_best, read_record
 
-POSITION = Position()
+POSITION = Position(LONGEST)
 SENSES = {"words": Words(VOCABULARY), "position": POSITION}
-READS = {"content": len(PLACES), "digits": POSITION.lines, "confidence": 1}
-NETWORK = Network(depth=2, heads=8, keys=64, values=32, encoder=256, decoder=1)
+READS = {"content": len(PLACES), "position": POSITION.lines, "confidence": 1}
+NETWORK = Network(depth=2, heads=16, keys=64, values=32, encoder=256, decoder=1)
 LENGTHS = (10, 20, 50, 100, 200, 350)
 """Events of streams on which it is seen how recall falls off."""
-SHORTEST = 4
+SHORTEST = 30
 """Events of the shortest streams in training: their logarithm is drawn evenly, for short ones teach first."""
 
 
@@ -55,7 +55,7 @@ class Course:
 
     difficulty: str = "again"
     length: int = 100  # events of the longest streams
-    cues: int = 30  # of each stream in training, if it is long enough
+    cues: int = 100  # of each stream in training, if it has as many
     events: int = 1500  # of all streams of a batch, without cues
 
     def __post_init__(self) -> None:
@@ -89,6 +89,7 @@ def build(network: Network) -> Perceiver:
     """A network that hears of events and when they happen."""
     perceiver = Perceiver(network, SENSES, READS)
     perceiver.unclocked()
+    perceiver.alike(keys=-0.5, associations=-0.8)
     return perceiver
 
 
@@ -105,6 +106,8 @@ class Timeline(Stage):
         self.network: Perceiver = build(network)
         random = np.random.default_rng([seed, 0, 11])  # no step of the training draws from this
         self.network.calibrate(watching(typical(random)))
+        with torch.no_grad():  # events have a position, cues have none: let both start with much the same keys
+            self.network.sense["position"].gain.mul_(0.4)
         self.held_out = generate(random, 100, self.course.length, 2, self.difficulty)
 
     @property
@@ -159,7 +162,7 @@ def slot_loss(read: Mapping[str, Tensor], streams: Streams) -> Tensor:
     there = torch.tensor([[bool(slot) for slot in slots] for slots in targets])
     events = [slot[0] for slots in targets for slot in slots if slot]
     position, content = torch.tensor(events, dtype=torch.long).view(-1, 2).T
-    when = POSITION.log_probabilities(read["digits"][there])
+    when = POSITION.log_probabilities(read["position"][there])
     each = functional.nll_loss(when, position, reduction="sum")
     each = each + functional.cross_entropy(read["content"][there], content, reduction="sum")
     sure = functional.binary_cross_entropy_with_logits(read["confidence"][..., 0], there.float())
@@ -168,7 +171,7 @@ def slot_loss(read: Mapping[str, Tensor], streams: Streams) -> Tensor:
 
 def read_slots(read: Mapping[str, Tensor], now: int) -> list[list[Slot]]:
     """Slots of every cue: the likeliest position before `now`, the confidence, and the likeliest content."""
-    position = POSITION.log_probabilities(read["digits"])[..., :now].argmax(-1)
+    position = POSITION.log_probabilities(read["position"])[..., :now].argmax(-1)
     confidence = read["confidence"][..., 0].sigmoid()
     content = read["content"].argmax(-1)
     return [

@@ -141,10 +141,10 @@ class Association(Stage):
         reads = dict.fromkeys(MODALITIES, KINDS)
         self.network: Perceiver = Perceiver(network, SENSES, reads)
         self.network.unclocked()
-        self.bank = Bank.drawn(instances, network.steps, seed)
-        few = min(instances, JUDGED)
-        self.held_out = Bank.drawn(few, network.steps, seed + 1_000_003, [self.bank])
-        self.unseen = Bank.drawn(few, network.steps, seed + 2_000_003, [self.bank, self.held_out])
+        few = min(instances, JUDGED)  # drawn first: there are only 150 misspellings of a word
+        self.unseen = Bank.drawn(few, network.steps, seed + 2_000_003)
+        self.held_out = Bank.drawn(few, network.steps, seed + 1_000_003, [self.unseen])
+        self.bank = Bank.drawn(instances, network.steps, seed, [self.unseen, self.held_out])
         random = np.random.default_rng([seed, 0, 11])  # no step of the training draws from this
         self.network.calibrate(Episodes.drawn(self.bank, 8, PAIRINGS, random).scene)
         self.judged = Episodes.drawn(self.held_out, 25, PAIRINGS, random)

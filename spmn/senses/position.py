@@ -1,7 +1,8 @@
-"""Position in a stream of events: when something happened, as the digits of a number."""
+"""Position in a stream of events: when something happened, as what grid cells would say of it."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -16,51 +17,46 @@ from spmn.senses.interface import Sense, Spikes
 
 @dataclass(frozen=True)
 class Position(Sense):
-    """The number of an event, 0 to base^digits - 1; the line of each digit's value spikes in every step.
+    """The number n of an event, 0 to span - 1: the line of each remainder n mod m spikes in every step.
 
-    Lines: base * digits, highest digit first. Cost: T spikes per digit. 3 digits of base 8: 512 events.
+    A residue number, as grid cells of several periods m tell a place (Fiete, Burak and Brookings 2008,
+    "What grid cells convey about rat location"). Any periods whose least common multiple reaches the span
+    tell all numbers; the others of them are redundant, so that a number is still read where some of its
+    remainders are not. Lines: sum of the periods. Cost: T spikes per period.
     """
 
     name: ClassVar[str] = "position"
-    digits: int = 3
-    base: int = 8
+    span: int = 512
+    periods: tuple[int, ...] = (5, 7, 8, 9, 11, 13)
 
     def __post_init__(self) -> None:
-        if not (self.digits >= 1 and self.base >= 2 and self.span <= 2**12):
+        if not 1 <= self.span <= 2**12:
+            raise SettingsError(f"span is {self.span}; give 1 to 4,096 events")
+        if not self.periods or min(self.periods) < 2 or math.lcm(*self.periods) < self.span:
             raise SettingsError(
-                f"digits is {self.digits}, base {self.base}; give at least 1 and 2, for at most 4,096 events"
+                f"periods {self.periods} do not tell {self.span} events apart; give whole numbers from 2 on "
+                "whose least common multiple reaches the span"
             )
-
-    @property
-    def span(self) -> int:
-        """How many events it tells apart."""
-        return int(self.base**self.digits)
 
     @property
     def lines(self) -> int:
-        return self.digits * self.base
+        return sum(self.periods)
 
     def __call__(self, stimulus: int, steps: int) -> Spikes:
-        """stimulus: number of the event. Raises DataError for one that has too many digits."""
+        """stimulus: number of the event. Raises DataError for one beyond the span."""
         if not 0 <= stimulus < self.span:
-            raise DataError(
-                f"event number {stimulus}; {self.digits} digits of base {self.base} tell 0 to {self.span - 1}"
-            )
-        spikes = np.zeros((steps, self.digits, self.base), np.uint8)
-        for d in range(self.digits):
-            spikes[:, -1 - d, stimulus // self.base**d % self.base] = 1
-        return spikes.reshape(steps, self.lines)
+            raise DataError(f"event number {stimulus}; this sense tells 0 to {self.span - 1} apart")
+        return np.tile(self.codes[stimulus].numpy().astype(np.uint8), (steps, 1))
 
     @cached_property
     def codes(self) -> Tensor:
         """The lines of every event number, [span, lines] of 0 and 1."""
         number = torch.arange(self.span)
-        digits = [number // self.base**d % self.base for d in reversed(range(self.digits))]
-        return torch.cat([torch.nn.functional.one_hot(d, self.base) for d in digits], -1).float()
+        remainders = [torch.nn.functional.one_hot(number % m, m) for m in self.periods]
+        return torch.cat(remainders, -1).float()
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """log p of every event number [..., span] from logits of the lines [..., lines]:
-        p(number) = product over digits of softmax(logits of the digit)."""
-        digits = logits.view(*logits.shape[:-1], self.digits, self.base).log_softmax(-1)
-        found: Tensor = digits.flatten(-2) @ self.codes.T
+        p(n) ~ exp(sum over periods of the logit of n's remainder)."""
+        found: Tensor = (logits @ self.codes.T).log_softmax(-1)
         return found

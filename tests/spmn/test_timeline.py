@@ -30,7 +30,7 @@ def ideal(of: Streams, sure: float = 8.0) -> dict[str, torch.Tensor]:
         for d, event in enumerate(reversed(events)):
             read["confidence"][cue, d] = sure
             read["content"][cue, d, event.content] = sure
-            read["digits"][cue, d] = sure * POSITION.codes[event.position]
+            read["position"][cue, d] = sure * POSITION.codes[event.position]
     return read
 
 
@@ -56,7 +56,7 @@ def test_an_ideal_recall_has_no_loss_and_all_the_precision() -> None:
     assert scores.localisation == 0
 
 
-@pytest.mark.parametrize("part", ["content", "digits", "confidence"])
+@pytest.mark.parametrize("part", ["content", "position", "confidence"])
 def test_each_part_counts(part: str) -> None:
     told = streams(2)
     read = ideal(told)
@@ -67,8 +67,8 @@ def test_each_part_counts(part: str) -> None:
 
 def test_nothing_recalled_is_later_than_now() -> None:
     read = {name: torch.zeros(1, 2, size) for name, size in timeline.READS.items()}
-    read["digits"][0, 0] = 9 * POSITION.codes[300]
-    read["digits"][0, 1] = 9 * POSITION.codes[7]
+    read["position"][0, 0] = 9 * POSITION.codes[300]
+    read["position"][0, 1] = 9 * POSITION.codes[7]
     assert [slot.position for slot in read_slots(read, 512)[0]] == [300, 7]
     assert [slot.position < 100 for slot in read_slots(read, 100)[0]] == [True, True]
 
@@ -78,7 +78,7 @@ def test_slots_are_in_order_latest_first() -> None:
     read = ideal(told)
     twice = [len(events) == 2 for events in told.all_happened]
     assert any(twice)
-    for part in ("content", "digits"):
+    for part in ("content", "position"):
         read[part][twice] = read[part][twice].flip(1)
     assert float(slot_loss(read, told)) > float(slot_loss(ideal(told), told)) + 1
 
