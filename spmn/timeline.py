@@ -33,6 +33,7 @@ from spmn.datasets.timeline import (
 )
 from spmn.detection import Scores, Slot
 from spmn.errors import SettingsError
+from spmn.neurons import Projection
 from spmn.perceiver import Perceiver, Scene
 from spmn.perceiver_chip import export_perceiver, store
 from spmn.senses import Position, Words
@@ -106,8 +107,12 @@ class Timeline(Stage):
         self.network: Perceiver = build(network)
         random = np.random.default_rng([seed, 0, 11])  # no step of the training draws from this
         self.network.calibrate(watching(typical(random)))
-        with torch.no_grad():  # events have a position, cues have none: let both start with much the same keys
-            self.network.sense["position"].gain.mul_(0.4)
+        with (
+            torch.no_grad()
+        ):  # events have a position, cues have none: let both start with much the same keys
+            part = self.network.sense["position"]
+            assert isinstance(part, Projection)
+            part.gain.mul_(0.4)
         self.held_out = generate(random, 100, self.course.length, 2, self.difficulty)
 
     @property

@@ -16,9 +16,15 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from experiments.baselines.entnet import EntNet
+from experiments.baselines.hmem import HMem
 from experiments.baselines.interface import Baseline
+from experiments.baselines.lstm import LSTM
+from experiments.baselines.majority import Majority
+from experiments.baselines.memn2n import MemN2N
 from experiments.baselines.ours import Ours
 from experiments.baselines.second_generation import SecondGeneration
+from experiments.baselines.transformer import Transformer
 from hardware.atomic import atomic
 from spmn import kernels
 from spmn.data import Source
@@ -28,7 +34,9 @@ from spmn.schedule import random_seed, set_learning_rate
 from spmn.settings import Training
 
 RESULTS = Path(__file__).with_name("results.json")
-MODELS: dict[str, type[Baseline]] = {model.name: model for model in (Ours, SecondGeneration)}
+MODELS: dict[str, type[Baseline]] = {
+    model.name: model for model in (Ours, SecondGeneration, HMem, EntNet, MemN2N, Transformer, LSTM, Majority)
+}
 EVENTS = 2000
 """Per batch, where nothing is trained."""
 LONG = 1000

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from spmn.events import Events
+from spmn.events import QUESTION, STATEMENT, Events
+from spmn.network import distinct
 
 
 class Baseline(nn.Module, ABC):
@@ -27,3 +30,41 @@ class Baseline(nn.Module, ABC):
     def uncounted(self) -> int:
         """Multiply-adds per event that are not matrix products or convolutions."""
         return 0
+
+
+class Told(NamedTuple):
+    """Statements of B stories moved together, and what was told before each of Q questions."""
+
+    words: Tensor  # [S, length], distinct sentences
+    asks: Tensor  # [S], which of them are questions
+    statement: Tensor  # [B, N], which sentence each statement is; 0 behind a story's last
+    question: Tensor  # [Q], which sentence each question is
+    story: Tensor  # [Q], of each question
+    before: Tensor  # [Q], statements before it
+
+
+def told(events: Events) -> Told:
+    """Statements of every story without what is between them. What is asked is never remembered."""
+    words, asks, sentence = distinct(events)
+    is_statement, is_question = events.kind == STATEMENT, events.kind == QUESTION
+    count = is_statement.cumsum(1)
+    statement = sentence.new_zeros(len(sentence), max(1, int(count[:, -1].max())))
+    story, event = is_statement.nonzero(as_tuple=True)
+    statement[story, count[is_statement] - 1] = sentence[story, event]
+    asked = is_question.nonzero(as_tuple=True)[0]
+    return Told(words, asks, statement, sentence[is_question], asked, count[is_question])
+
+
+def memories(of: Told, width: int) -> Tensor:
+    """Which statements each question may look at: [Q, width], those before it."""
+    return torch.arange(width, device=of.before.device) < of.before[:, None]
+
+
+def in_story_order(of: Told, found: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Rows of questions that were met statement by statement, story by story.
+
+    found: of every number of statements, which questions follow it, and a row for each of them.
+    """
+    which = torch.cat([questions for questions, _ in found])
+    rows = torch.cat([row for _, row in found])
+    return rows[torch.argsort(which)]

@@ -22,9 +22,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from experiments.baselines.interface import Baseline
-from spmn.events import QUESTION, STATEMENT, Events, Vocabulary
-from spmn.network import Sentences, distinct
+from experiments.baselines.interface import Baseline, in_story_order, told
+from spmn.events import Events, Vocabulary
+from spmn.network import Sentences
 from spmn.perceiver import Scene
 from spmn.senses import Analog
 from spmn.similarity import PEAK
@@ -93,25 +93,21 @@ class SecondGeneration(Baseline):
         )
 
     def forward(self, events: Events) -> Tensor:
-        words, asks, sentence = distinct(events)
-        x = self.sentences(words, asks)
+        of = told(events)
+        x = self.sentences(of.words, of.asks)
         masks = self.memory.masks(x)
-        m = self.memory.start.expand(len(sentence), -1, -1, -1)
-        writes = (events.kind == STATEMENT).float()[..., None, None, None]
-        recalled = []
-        for n in range(sentence.shape[1]):
-            now = Masks(*(mask[sentence[:, n]] for mask in masks))
-            asked = events.kind[:, n] == QUESTION
-            if asked.any():
-                of_asked = Masks(*(mask[asked] for mask in now))
-                recalled.append(self.recall(candidate(m[asked], of_asked)))
-            m = m + writes[:, n] * (updated(m, now) - m)
-        # questions were met event by event; they are answered story by story
-        rows = (events.kind == QUESTION).T.nonzero()
-        order = torch.argsort(rows[:, 1] * events.kind.shape[1] + rows[:, 0])
-        found = torch.cat((torch.cat(recalled)[order], x[sentence[events.kind == QUESTION]]), -1)
-        logits: Tensor = self.decoder(found)
-        return logits
+        m = self.memory.start.expand(len(of.statement), -1, -1, -1)
+        found = []
+        for n in range(of.statement.shape[1] + 1):
+            asked = (of.before == n).nonzero()[:, 0]
+            if len(asked):
+                question = of.question[asked]
+                of_asked = Masks(*(mask[question] for mask in masks))
+                recalled = self.recall(candidate(m[of.story[asked]], of_asked))
+                found.append((asked, self.decoder(torch.cat((recalled, x[question]), -1))))
+            if n < of.statement.shape[1]:
+                m = updated(m, Masks(*(mask[of.statement[:, n]] for mask in masks)))
+        return in_story_order(of, found)
 
     def state(self, events: int) -> int:
         return 4 * DEPTH * WIDTH**2

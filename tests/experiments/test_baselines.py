@@ -13,6 +13,7 @@ from experiments.baselines import harness, likeness, writing
 from experiments.baselines.__main__ import app
 from experiments.baselines.harness import MODELS, Result
 from experiments.baselines.interface import Baseline
+from experiments.baselines.majority import Majority
 from experiments.baselines.ours import Ours
 from experiments.baselines.second_generation import (
     DEPTH,
@@ -60,7 +61,7 @@ def test_loss_falls_and_shapes_hold(model: type[Baseline], streams: Sequence[Str
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0] - 0.3
+    assert losses[-1] < losses[0] - (0.1 if model is Majority else 0.3)
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -73,7 +74,10 @@ def test_stories_do_not_touch_each_other(model: type[Baseline], streams: Sequenc
     assert torch.allclose(together, alone, atol=1e-4)
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+READERS = {name: model for name, model in MODELS.items() if model is not Majority}
+
+
+@pytest.mark.parametrize("model", READERS.values(), ids=READERS)
 def test_what_was_told_before_a_question_matters(model: type[Baseline], streams: Sequence[Stream]) -> None:
     torch.manual_seed(0)
     network = model(VOCABULARY).eval()

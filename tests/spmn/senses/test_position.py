@@ -52,7 +52,13 @@ def test_codes_are_what_the_sense_says() -> None:
 
 @pytest.mark.parametrize(
     ("span", "periods", "quoted"),
-    [(0, (2,), "span is 0"), (5000, (5000,), "5000"), (5, (1, 5), "1, 5"), (7, (2, 3), "2, 3"), (9, (), r"\(\)")],
+    [
+        (0, (2,), "span is 0"),
+        (5000, (5000,), "5000"),
+        (5, (1, 5), "1, 5"),
+        (7, (2, 3), "2, 3"),
+        (9, (), r"\(\)"),
+    ],
 )
 def test_refused(span: int, periods: tuple[int, ...], quoted: str) -> None:
     with pytest.raises(SettingsError, match=quoted):
