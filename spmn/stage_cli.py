@@ -125,9 +125,9 @@ def train_timeline(
         ),
     ] = "again",
     length: Annotated[int, typer.Option(help="Events of the longest streams in training.", min=2)] = 100,
-    steps: StepCount = 2000,
+    steps: StepCount = 1200,
     learning_rate: Rate = 3e-3,
-    heads: Annotated[int | None, typer.Option(help="Of each level. 8 if not given.", min=1)] = None,
+    heads: Annotated[int | None, typer.Option(help="Of each level. 16 if not given.", min=1)] = None,
     streams: Annotated[int, typer.Option(help="Unseen streams that it is judged on.", min=1)] = 500,
     upto: Annotated[int, typer.Option(help="Events of the longest streams of the curve.", min=2)] = 500,
     seed: Annotated[int, typer.Option(help="Of weights and streams.")] = 0,
@@ -147,8 +147,9 @@ def train_timeline(
     from spmn.stage_plots import timeline_curve, timeline_picture
     from spmn.stages import Steps
 
-    network = replace(stage1.NETWORK, heads=heads or stage1.NETWORK.heads)
     course = stage1.Course(difficulty, length)
+    times = stage1.DIFFICULTIES[difficulty].times  # a level for each event that a cue may stand for
+    network = replace(stage1.NETWORK, depth=times, heads=heads or stage1.NETWORK.heads)
     replace(course, length=upto)  # refused now, not when all is trained
     folder = out or Path("runs") / f"timeline-{difficulty}-seed{seed}"
     stage = stage1.Timeline(network, course, seed)

@@ -36,7 +36,7 @@ from spmn.stages import Stage, Steps, load_best
 
 NETWORK = Network(depth=1, heads=8, keys=32, values=32, encoder=256, decoder=1)
 PAIRINGS = 20
-INSTANCES = 150
+INSTANCES = 2000
 """Of each kind, to train on."""
 MODALITIES = tuple(SENSES)
 JUDGED = 50
@@ -190,7 +190,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Run folder; a stopped run in it goes on.")] = Path(
         "runs/association"
     ),
-    steps: StepCount = 1500,
+    steps: StepCount = 2500,
     learning_rate: Rate = 3e-3,
     episodes: Annotated[int, typer.Option(help="To be judged on.", min=1)] = 50,
     instances: Annotated[int, typer.Option(help="Of each kind, to train on.", min=2)] = INSTANCES,

@@ -114,9 +114,9 @@ def test_a_time_line_is_learnt_and_judged(tmp_path: Path) -> None:
     assert "streams of up to 12 events, cues: perhaps, device cpu" in done.output
     curve = json.loads((tmp_path / "curve.json").read_text())
     assert list(curve) == ["10", "12", "20", "25"]
-    assert list(curve["12"]) == ["torch", "emulator", "chance", "list of 3,276 events"]
+    assert list(curve["12"]) == ["torch", "emulator", "chance", "list of 1,638 events"]
     assert curve["12"]["torch"]["cues"] == 6
-    assert curve["25"]["list of 3,276 events"]["recall"] == 1
+    assert curve["25"]["list of 1,638 events"]["recall"] == 1
     assert {"timeline.png", "curve.png", "network.safetensors"} <= {path.name for path in tmp_path.iterdir()}
 
 
