@@ -500,8 +500,16 @@ def _fail(message: str, code: int) -> None:
 
 
 def _origin(source: Any) -> str:
-    origin = f"data {source.folder}" if source.folder else f"{source.questions} generated questions per task"
-    return origin + (f" and {source.extra} more, generated" if source.extra and source.folder else "")
+    if not source.folder:
+        return f"{source.questions} generated questions per task"
+    filled = (f"and {n:,} generated questions of task {task}" for task, n in source.missing.items())
+    return " ".join(
+        (
+            f"data {source.folder}",
+            *([f"and {source.extra} more, generated"] if source.extra else []),
+            *filled,
+        )
+    )
 
 
 def _epoch_line(values: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ class Source:
     seed: int = 0  # of the generator and of the cut into training and validation data
     validation: float = 0.1  # share of the distinct stories
     extra: int = 0  # questions per task in generated stories that are added to the training stories
+    fill: int = 0  # questions per task up to which generated stories are added where files hold fewer
 
     def split(self) -> tuple[list[Story], list[Story]]:
         """(training, validation) stories; no distinct story is on both sides.
@@ -50,9 +52,23 @@ class Source:
         return [story for task in self.tasks for story in unseen(task, questions, self.seed, seen)]
 
     def _extra(self) -> list[Story]:
-        if not self.extra:
-            return []
-        return [story for task in self.tasks for story in generate(task, self.extra, self.seed + EXTRA_SEED)]
+        wanted = {task: self.extra + self.missing.get(task, 0) for task in self.tasks}
+        return [
+            story
+            for task, questions in wanted.items()
+            if questions
+            for story in generate(task, questions, self.seed + EXTRA_SEED)
+        ]
+
+    @property
+    def missing(self) -> dict[int, int]:
+        """Generated questions that fill up the tasks whose files hold fewer than `fill`."""
+        if self.folder is None or not self.fill:
+            return {}
+        held = Counter[int]()
+        for story in self._train():
+            held[story.task] += len(story.questions)
+        return {task: self.fill - held[task] for task in self.tasks if held[task] < self.fill}
 
     def _train(self) -> list[Story]:
         if self.folder is not None:

@@ -6,6 +6,7 @@ stands for p! q! stories, and a network that cannot know them by heart has to le
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -125,3 +126,25 @@ class Renaming:
                 return None
             retold[n, : len(said)] = said
         return retold
+
+
+def by_task(groups: str, tasks: Iterable[int], vocabulary: Vocabulary) -> dict[int, Renaming]:
+    """How the stories of each task are told anew; tasks without groups are left out.
+
+    groups: those of all tasks ("mary john, milk football"), or of some ("2: mary john; 17: left right").
+    Raises SettingsError for a task that is not trained or named twice, and as `Renaming.of` does.
+    """
+    trained = tuple(tasks)
+    if ":" not in groups:
+        shared = Renaming.of(groups, vocabulary)
+        return dict.fromkeys(trained, shared) if shared.groups else {}
+    found = dict[int, Renaming]()
+    for part in groups.split(";"):
+        task, colon, own = part.partition(":")
+        if not (colon and task.strip().isdecimal() and int(task) in trained) or int(task) in found:
+            raise SettingsError(
+                f"rename has {part.strip()!r}; write TASK: GROUPS; TASK: GROUPS with each of the tasks "
+                f"{', '.join(map(str, trained))} at most once"
+            )
+        found[int(task)] = Renaming.of(own, vocabulary)
+    return found

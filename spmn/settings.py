@@ -80,6 +80,7 @@ class Training:
     validation: float = 0.1  # share of the distinct stories set aside
     stories: int = 10_000  # questions generated per task when no data folder is given
     extra: int = 0  # questions per task in generated stories that are added to the training stories
+    fill: int = 0  # questions per task up to which generated stories are added where files hold fewer
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -94,7 +95,8 @@ class Training:
         require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
         require(0 <= self.rename_from <= 1, "rename_from", self.rename_from, "from 0 to 1")
         require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
-        require(self.extra >= 0, "extra", self.extra, "0 or more")
+        for name in ("extra", "fill"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         require(self.seed >= 0, "seed", self.seed, "0 or more")
         require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
 
@@ -122,7 +124,10 @@ def preset(name: str, tasks: Sequence[int] = ()) -> Preset:
     Raises SettingsError naming the presets that exist, or the tasks that one has recipes for.
     """
     if name in PRESETS:
-        return PRESETS[name]
+        found = PRESETS[name]
+        if found.training.rename == AS_SINGLE:
+            return changed(found, [f"rename={_names(tasks)}"])
+        return found
     if name not in RECIPES:
         raise SettingsError(f"there is no preset {name!r}; choose one of {', '.join((*PRESETS, *RECIPES))}")
     if len(tasks) != 1 or tasks[0] not in RECIPES[name]:
@@ -132,6 +137,16 @@ def preset(name: str, tasks: Sequence[int] = ()) -> Preset:
             "`spmn sweep babi` trains one network for each of several"
         )
     return RECIPES[name][tasks[0]]
+
+
+AS_SINGLE = "as single"
+"""Renaming of a preset for several tasks: each task's as in its recipe."""
+
+
+def _names(tasks: Sequence[int]) -> str:
+    """Groups of names of each of these tasks, as `spmn.renaming.by_task` reads them."""
+    recipes = {task: RECIPES["single"][task].training.rename for task in tasks}
+    return "; ".join(f"{task}: {names}" for task, names in recipes.items() if names)
 
 
 def changed(preset: Preset, changes: Sequence[str]) -> Preset:

@@ -26,7 +26,7 @@ from spmn.levels import DIGIT
 from spmn.network import SPMN, Clues
 from spmn.parallel import ALONE, Group, interruptible
 from spmn.pretrained import located
-from spmn.renaming import Renaming
+from spmn.renaming import by_task
 from spmn.runs import Position, Run, open_run, restore, save_checkpoint, save_tensors
 from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
 from spmn.settings import Preset, Training, changed
@@ -54,7 +54,7 @@ def babi(
         chosen.training, seed=seed, epochs=chosen.training.epochs if epochs is None else epochs
     )
     folder = None if data is None else str(data.absolute())
-    source = Source(tasks, folder, training.stories, seed, training.validation, training.extra)
+    source = Source(tasks, folder, training.stories, seed, training.validation, training.extra, training.fill)
     return source, replace(chosen, training=training)
 
 
@@ -93,7 +93,7 @@ def train(
     training, validation = run.source.split()
     streams = [stream(story, run.vocabulary) for story in training]
     checks = [stream(story, run.vocabulary) for story in validation]
-    renaming = Renaming.of(settings.rename, run.vocabulary)
+    renaming = by_task(settings.rename, run.source.tasks, run.vocabulary)
 
     network = run.build()
     if settings.warm_start:
@@ -119,8 +119,8 @@ def train(
         while position.epoch < settings.epochs:
             random = np.random.default_rng([settings.seed, position.epoch])
             chance = settings.practice_at(position.epoch / settings.epochs)
-            renames = renaming.groups and position.epoch >= settings.rename_from * settings.epochs
-            renamed = [renaming(s, random) for s in streams] if renames else streams
+            names = renaming if position.epoch >= settings.rename_from * settings.epochs else {}
+            renamed = [names[s.task](s, random) if s.task in names else s for s in streams]
             practised = [practise(s, run.vocabulary, chance, random) for s in renamed]
             plan = batches([len(s.kind) for s in practised], settings.events_per_batch, random)
             network.train()

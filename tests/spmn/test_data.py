@@ -1,6 +1,10 @@
 """Extra stories join the training stories and nothing else."""
 
+from pathlib import Path
+
 from spmn.data import Source
+from spmn.datasets.babi import TASKS, write
+from spmn.datasets.generator import generate
 
 
 def keys(source: Source) -> tuple[set[str], set[str]]:
@@ -17,3 +21,20 @@ def test_extra_stories_are_for_training_alone() -> None:
     assert not more & validation
     tested = {story.key for story in topped.test(200)}
     assert not tested & (more | validation)
+
+
+def test_generated_stories_fill_up_what_files_lack(tmp_path: Path) -> None:
+    for task, questions in ((1, 300), (2, 100)):
+        write(tmp_path / f"qa{task}_{TASKS[task]}_train.txt", generate(task, questions, 3))
+    whole = Source((1, 2), str(tmp_path))
+    filled = Source((1, 2), str(tmp_path), fill=250)
+    assert filled.missing == {2: 150}
+    assert not whole.missing
+    assert not Source((1, 2), questions=100, fill=250).missing  # nothing to fill up where all is generated
+    training, validation = whole.split()
+    more, same = filled.split()
+    assert same == validation
+    assert more[: len(training)] == training
+    added = more[len(training) :]
+    assert {story.task for story in added} == {2}
+    assert 140 <= sum(len(story.questions) for story in added) <= 155  # none of them told in validation

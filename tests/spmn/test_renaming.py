@@ -1,5 +1,6 @@
 """Stories told again with other names mean the same."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,7 @@ from spmn.datasets.checker import check
 from spmn.datasets.generator import generate
 from spmn.errors import SettingsError
 from spmn.events import Stream, Vocabulary, stream
-from spmn.renaming import Renaming
+from spmn.renaming import Renaming, by_task
 
 PEOPLE, OTHERS = "daniel john mary sandra", "bill fred julie mary"
 PLACES = "bathroom bedroom garden hallway kitchen office"
@@ -179,3 +180,18 @@ def test_words_that_cannot_be_renamed_are_refused(groups: str, said: str) -> Non
 def test_no_groups_change_nothing() -> None:
     story = Story(1, (Line(1, "Mary went to the garden."), Line(2, "Where is Mary? ", "garden", (1,))))
     assert Renaming.of("", Vocabulary.of([story])).groups == ()
+
+
+def test_each_task_has_its_names(told: dict[int, tuple[list[Story], Vocabulary]]) -> None:
+    stories = [*told[2][0], *told[16][0], *told[18][0]]
+    vocabulary = Vocabulary.of(stories)
+    found = by_task(f"2: {PEOPLE}; 16: {ANIMALS}", (2, 16, 18), vocabulary)
+    assert found == {2: Renaming.of(PEOPLE, vocabulary), 16: Renaming.of(ANIMALS, vocabulary)}
+    assert by_task(PEOPLE, (2, 16), vocabulary) == dict.fromkeys((2, 16), Renaming.of(PEOPLE, vocabulary))
+    assert by_task("", (2, 16), vocabulary) == {}
+
+
+@pytest.mark.parametrize("groups", [f"3: {PEOPLE}", f"2: {PEOPLE}; {ANIMALS}", "2: mary; 2: john", "x: mary"])
+def test_groups_of_no_task_are_refused(groups: str, told: dict[int, tuple[list[Story], Vocabulary]]) -> None:
+    with pytest.raises(SettingsError, match=re.escape(groups.split(";")[-1].strip())):
+        by_task(groups, (2, 16), told[2][1])

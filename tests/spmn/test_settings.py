@@ -40,7 +40,7 @@ def test_a_recipe_is_for_one_task() -> None:
     for tasks in ((1, 2), (), (21,)):
         with pytest.raises(SettingsError, match="one task at a time"):
             preset("single", tasks)
-    with pytest.raises(SettingsError, match="choose one of default, error-driven, pair-stdp, single"):
+    with pytest.raises(SettingsError, match="choose one of default, error-driven, pair-stdp, joint, single"):
         preset("nonsense")
 
 
@@ -55,3 +55,11 @@ def test_every_recipe_names_a_task_and_settings_that_exist() -> None:
                 assert before.network == recipe.network
                 recipe = before
             assert not recipe.training.warm_start
+
+
+def test_a_joint_preset_renames_each_task_as_its_recipe_does() -> None:
+    assert RECIPES["single"][15].training.rename == ""
+    names = {task: RECIPES["single"][task].training.rename for task in (2, 16)}
+    assert preset("joint", (2, 15, 16)).training.rename == f"2: {names[2]}; 16: {names[16]}"
+    assert preset("joint", (15,)).training.rename == ""
+    assert preset("joint", (2,)).network == PRESETS["joint"].network
