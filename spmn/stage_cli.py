@@ -144,11 +144,12 @@ def train_timeline(
     from dataclasses import asdict, replace
 
     from spmn import timeline as stage1
+    from spmn.datasets.timeline import DIFFICULTIES
     from spmn.stage_plots import timeline_curve, timeline_picture
     from spmn.stages import Steps
 
     course = stage1.Course(difficulty, length)
-    times = stage1.DIFFICULTIES[difficulty].times  # a level for each event that a cue may stand for
+    times = DIFFICULTIES[difficulty].times  # a level for each event that a cue may stand for
     network = replace(stage1.NETWORK, depth=times, heads=heads or stage1.NETWORK.heads)
     replace(course, length=upto)  # refused now, not when all is trained
     folder = out or Path("runs") / f"timeline-{difficulty}-seed{seed}"
