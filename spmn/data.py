@@ -76,8 +76,9 @@ class Source:
         return [story for task in self.tasks for story in generate(task, self.questions, self.seed)]
 
 
-def unseen(task: int, questions: int, seed: int, seen: Set[str]) -> list[Story]:
-    """Generated stories that hold at least so many questions and whose keys are not in `seen`.
+def unseen(task: int, questions: int, seed: int, seen: Set[str], before: int = 0) -> list[Story]:
+    """Generated stories that hold at least so many questions and whose keys are not in `seen`; `before` as
+    `generate` has it.
 
     They are drawn with another seed than the training stories of `seed`; what was seen is left out. Like
     published ones they may repeat each other. Task 4 has only 7,680 stories: after 10,000 training questions
@@ -86,7 +87,7 @@ def unseen(task: int, questions: int, seed: int, seen: Set[str]) -> list[Story]:
     """
     wanted, most = questions, 64 * max(questions, 1000)
     while True:
-        fresh = without(generate(task, wanted, seed + TEST_SEED), seen)
+        fresh = without(generate(task, wanted, seed + TEST_SEED, before), seen)
         if sum(len(story.questions) for story in fresh) >= questions:
             return limited(fresh, questions)
         wanted *= 2

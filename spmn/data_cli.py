@@ -28,6 +28,9 @@ def babi(
     test: Annotated[
         int, typer.Option(help="Test questions per task, of stories not in training.", min=1)
     ] = 1000,
+    before: Annotated[
+        int, typer.Option(help="Statements before a story's first question (tasks 1-3, 5-8).", min=0)
+    ] = 0,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch and unpack the official files instead.")
     ] = False,
@@ -37,7 +40,7 @@ def babi(
 
     A download that broke off goes on with the same command.
     """
-    given = [name for name in ("tasks", "seed", "train", "test") if _was_given(context, name)]
+    given = [name for name in ("tasks", "seed", "train", "test", "before") if _was_given(context, name)]
     if download and given:
         raise SettingsError(f"--download takes the whole archive: leave out --{given[0]}")
     if url is not None and not download:
@@ -45,7 +48,7 @@ def babi(
     if download:
         _fetch(out, url)
     else:
-        _generate(out, tasks, seed, train, test)
+        _generate(out, tasks, seed, train, test, before)
 
 
 @app.command()
@@ -84,7 +87,7 @@ def check(
         raise DataError(f"{wrong} wrong lines: correct the files or fetch them anew; the first is in {first}")
 
 
-def _generate(out: Path, tasks: str, seed: int, train: int, test: int) -> None:
+def _generate(out: Path, tasks: str, seed: int, train: int, test: int, before: int) -> None:
     from spmn.data import unseen
     from spmn.datasets.babi import file_name, parse_tasks, write
     from spmn.datasets.generator import generate
@@ -95,8 +98,9 @@ def _generate(out: Path, tasks: str, seed: int, train: int, test: int) -> None:
     except OSError as problem:
         raise DataError(f"cannot create {str(out)!r}: {problem.strerror}; name a writable folder") from None
     for task in chosen_tasks:
-        training = generate(task, train, seed)
-        stories = {"train": training, "test": unseen(task, test, seed, {story.key for story in training})}
+        training = generate(task, train, seed, before)
+        seen = {story.key for story in training}
+        stories = {"train": training, "test": unseen(task, test, seed, seen, before)}
         for split, chosen in stories.items():
             path = out / file_name(task, split)
             write(path, chosen)

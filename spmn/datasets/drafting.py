@@ -66,17 +66,21 @@ def tell_in_pairs(
     tell_two: Callable[[Draft], Iterable[_Event]],
     ask: Callable[[Sequence[_Event], _Event], Question | None],
     can_ask: Callable[[_Event], bool] = lambda event: True,
+    before: int = 0,
 ) -> list[Line]:
     """The lines of a story in the rhythm of tasks 1-3 and 5-13.
 
     Two statements at a time, one event each; then a question about one of the last five events, drawn evenly
     from those that can be asked about, if `ask(events, event)` makes one. The fifth question ends the story.
+    No question is asked before `before` events were told.
     """
     draft = Draft()
     events: list[_Event] = []
     asked = 0
     while asked < QUESTIONS:
         events += tell_two(draft)
+        if len(events) < before:
+            continue
         window = [event for event in events[-WINDOW:] if can_ask(event)]
         candidates = (ask(events, event) for event in shuffled(rng, window))
         question = next(filter(None, candidates), None)

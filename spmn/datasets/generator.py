@@ -7,6 +7,7 @@ The rules here were inferred from the published training files: see datasets/bab
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -37,21 +38,31 @@ GENERATED: tuple[int, ...] = tuple(sorted(_TELLERS))
 """The tasks that can be generated."""
 
 
-def generate(task: int, questions: int, seed: int) -> list[Story]:
+def generate(task: int, questions: int, seed: int, before: int = 0) -> list[Story]:
     """Whole stories of one task until they hold at least `questions` questions.
 
+    before: statements that are told before the first question, for stories longer than the published ones.
     Depends on the arguments alone; with more questions the same stories come first.
-    Raises DataError for a task that does not exist, SettingsError for a negative number.
+    Raises DataError for a task that does not exist, SettingsError for a negative number, and for `before` of
+    a task whose stories cannot go on for ever.
     """
     if task not in _TELLERS:
         raise DataError(f"there is no bAbI task {task!r}: choose from 1 to {len(TASKS)}")
     if questions < 0 or seed < 0:
         raise SettingsError(f"{questions} questions with seed {seed}: choose numbers from 0 up")
+    tell = _TELLERS[task]
+    if before:
+        if task not in ROOM_TASKS or before < 0:
+            raise SettingsError(
+                f"{before} statements before the first question of task {task}: choose a number from 0 up, "
+                f"and one of tasks {', '.join(map(str, ROOM_TASKS))}"
+            )
+        tell = partial(ROOM_TASKS[task].tell, before=before)
     rng = np.random.default_rng([task, seed])
     stories: list[Story] = []
     made = 0
     while made < questions:
-        story = Story(task, tuple(_TELLERS[task](rng)))
+        story = Story(task, tuple(tell(rng)))
         stories.append(story)
         made += len(story.questions)
     return stories

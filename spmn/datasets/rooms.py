@@ -85,8 +85,8 @@ class RoomTask:
     got_there: float = 1.0
     people: tuple[str, ...] = PEOPLE
 
-    def tell(self, rng: Generator) -> list[Line]:
-        """The lines of one story."""
+    def tell(self, rng: Generator, before: int = 0) -> list[Line]:
+        """The lines of one story, with at least so many statements before its first question."""
         world = _World(rng, self.actions, self.people)
 
         def tell_one(draft: Draft) -> Event:
@@ -98,6 +98,7 @@ class RoomTask:
             lambda draft: [tell_one(draft), tell_one(draft)],
             lambda events, drawn: self.ask(rng, events, drawn),
             lambda event: event.action in self.asked_about,
+            before,
         )
 
     def _sentence(self, rng: Generator, event: Event) -> str:

@@ -7,7 +7,9 @@ import pytest
 from spmn import data
 from spmn.data import Source, unseen
 from spmn.datasets import babi
+from spmn.datasets.checker import check
 from spmn.datasets.generator import GENERATED, generate
+from spmn.datasets.rooms import ROOM_TASKS
 from spmn.errors import DataError, SettingsError
 
 
@@ -84,7 +86,7 @@ def test_test_stories_of_other_seeds_differ():
 def test_a_task_that_is_used_up_is_said(monkeypatch):
     """A search without an end."""
     stories = generate(4, 5, seed=0)
-    monkeypatch.setattr(data, "generate", lambda task, questions, seed: stories)
+    monkeypatch.setattr(data, "generate", lambda task, questions, seed, before: stories)
     with pytest.raises(
         DataError, match=r"task 4 has too few stories for 10 test questions unlike the 5 train"
     ):
@@ -95,3 +97,25 @@ def test_a_task_that_is_used_up_is_said(monkeypatch):
 def test_number_of_stories_of_task_4():
     """The rule that decides how long unseen stories can be found: six rooms, 7,680 stories."""
     assert len({story.key for story in generate(4, 150_000, seed=3)}) == 7680
+
+
+@pytest.mark.parametrize("task", ROOM_TASKS)
+@pytest.mark.parametrize("before", [1, 100, 301])
+def test_long_stories_are_asked_about_at_their_end(task: int, before: int) -> None:
+    stories = generate(task, 10, seed=3, before=before)
+    assert len(stories) == 2
+    for story in stories:
+        first = next(n for n, line in enumerate(story.lines) if line.is_question)
+        assert first >= before
+        assert len(story.lines) < before + 150
+    assert check(stories).faults == 0
+
+
+def test_stories_without_before_are_the_published_ones() -> None:
+    assert generate(2, 20, seed=4, before=0) == generate(2, 20, seed=4)
+
+
+@pytest.mark.parametrize(("task", "before"), [(4, 10), (2, -1)])
+def test_stories_that_end_by_themselves_cannot_be_long(task: int, before: int) -> None:
+    with pytest.raises(SettingsError, match=f"{before} statements .* task {task}.* 1, 2, 3, 5, 6, 7, 8"):
+        generate(task, 10, seed=0, before=before)
