@@ -23,6 +23,9 @@ from spmn.datasets.babi import parse_tasks
 from spmn.similarity import parts
 from spmn.sweep import parse_seeds
 
+FILL = 10_000
+"""Questions per task that one network for all tasks trains on."""
+
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
 
@@ -31,6 +34,7 @@ console = Console()
 def train(
     models: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(MODELS),
     tasks: Annotated[str, typer.Option(help="Such as 1,2 or 1-20; one network each.")] = "1",
+    joint: Annotated[bool, typer.Option("--joint", help="One network for all tasks.")] = False,
     seeds: Annotated[str, typer.Option(help="Such as 0-2.")] = "0",
     data: Annotated[Path | None, typer.Option(help="Folder of official files.")] = None,
     epochs: Annotated[int | None, typer.Option(help="12 if not given.", min=1)] = None,
@@ -38,9 +42,13 @@ def train(
     results: Annotated[Path, typer.Option(help="The file that results go to.")] = harness.RESULTS,
 ) -> None:
     """Train models on tasks, each alone, and enter what they reach."""
-    for task, seed, name in itertools.product(parse_tasks(tasks), parse_seeds(seeds), models.split(",")):
-        source = Source((task,), None if data is None else str(data), seed=seed)
-        told = partial(_report, f"{name}, task {task}, seed {seed}")
+    every = parse_tasks(tasks)
+    for some, seed, name in itertools.product(
+        [every] if joint else [(task,) for task in every], parse_seeds(seeds), models.split(",")
+    ):
+        source = Source(some, None if data is None else str(data), seed=seed, fill=FILL if joint else 0)
+        title = f"{name}, {'all tasks' if joint else f'task {some[0]}'}, seed {seed}"
+        told = partial(_report, title)
         harness.enter(harness.train(name, source, seed, epochs, threads, told), results)
 
 

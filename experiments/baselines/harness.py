@@ -6,9 +6,10 @@ import fcntl
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,34 +49,56 @@ class Result:
     """One training."""
 
     model: str
-    task: int
+    tasks: tuple[int, ...]  # one, or several that one network learns together
     seed: int
-    stories: str  # official or generated
+    stories: str  # official, official and generated (where files hold too few), or generated
     epochs: int
     questions: int  # validation questions
-    error: float  # share of wrong answers on validation stories, best epoch
-    last: float  # of the last epoch
+    error: float  # share of wrong answers on validation stories, mean over the tasks, best epoch
+    errors: tuple[float, ...]  # of each task, in that epoch
+    last: float  # mean of the last epoch
     parameters: int  # that were trained
     operations: float  # multiply-adds per question, stories read as a whole, all counted as if dense
     state: int  # bytes carried along after LONG events
     seconds: float  # of training and validation
-    curve: tuple[float, ...]  # validation error by epoch
+    curve: tuple[float, ...]  # mean validation error by epoch
     training: tuple[float, ...]  # training error by epoch
 
 
 Report = Callable[[int, float, float], None]
-"""Called after every epoch with its number, its training and its validation error."""
+"""Called after every epoch with its number, its training and its mean validation error."""
 
 
-def train(
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A network at its best epoch, and how it got there."""
+
+    network: Baseline
+    vocabulary: Vocabulary
+    checks: list[Stream]  # validation stories
+    validation: list[tuple[float, ...]]  # error by epoch and task
+    training: list[float]  # error by epoch
+    seconds: float
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """Mean validation error by epoch."""
+        return tuple(mean(errors) for errors in self.validation)
+
+
+def mean(errors: Sequence[float]) -> float:
+    return sum(errors) / len(errors)
+
+
+def fit(
     name: str,
     source: Source,
     seed: int,
     epochs: int | None = None,
     threads: int = 1,
     report: Report = lambda *of: None,
-) -> Result:
-    """Train the model of this name on one task. Raises SettingsError where there is none."""
+) -> Fit:
+    """Train the model of this name. Raises SettingsError where there is none."""
     if name not in MODELS:
         raise SettingsError(f"there is no model {name!r}; choose one of {', '.join(MODELS)}")
     kernels.use_threads(threads)
@@ -89,7 +112,8 @@ def train(
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
-    curve, errors = [], []
+    found = Fit(network, vocabulary, checks, [], [], 0.0)
+    best = network.state_dict()
     began = time.monotonic()
     for epoch in range(settings.epochs):
         plan = batches(
@@ -110,39 +134,58 @@ def train(
             optimiser.step()
             wrong += int((logits.argmax(-1) != target).sum())
             asked += len(target)
-        curve.append(error(network, checks))
-        errors.append(wrong / asked)
-        report(epoch + 1, errors[-1], curve[-1])
-    seconds = time.monotonic() - began
-    (task,) = source.tasks
+        errors = errors_by_task(network, checks)
+        found.validation.append(tuple(errors.values()))
+        found.training.append(wrong / asked)
+        if found.curve[-1] == min(found.curve):
+            best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        report(epoch + 1, found.training[-1], found.curve[-1])
+    network.load_state_dict(best)
+    return replace(found, seconds=round(time.monotonic() - began, 1))
+
+
+def train(
+    name: str,
+    source: Source,
+    seed: int,
+    epochs: int | None = None,
+    threads: int = 1,
+    report: Report = lambda *of: None,
+) -> Result:
+    """`fit`, in numbers."""
+    found = fit(name, source, seed, epochs, threads, report)
+    filled = " and generated" if source.missing else ""
     return Result(
         model=name,
-        task=task,
+        tasks=source.tasks,
         seed=seed,
-        stories="generated" if source.folder is None else "official",
-        epochs=settings.epochs,
-        questions=sum(int((s.kind == QUESTION).sum()) for s in checks),
-        error=min(curve),
-        last=curve[-1],
-        parameters=sum(p.numel() for p in network.parameters() if p.grad is not None),
-        operations=operations(network, checks),
-        state=network.state(LONG),
-        seconds=round(seconds, 1),
-        curve=tuple(curve),
-        training=tuple(errors),
+        stories="generated" if source.folder is None else f"official{filled}",
+        epochs=len(found.curve),
+        questions=sum(int((s.kind == QUESTION).sum()) for s in found.checks),
+        error=min(found.curve),
+        errors=min(reversed(found.validation), key=mean),
+        last=found.curve[-1],
+        parameters=sum(p.numel() for p in found.network.parameters() if p.grad is not None),
+        operations=operations(found.network, found.checks),
+        state=found.network.state(LONG),
+        seconds=found.seconds,
+        curve=found.curve,
+        training=tuple(found.training),
     )
 
 
 @torch.no_grad()
-def error(network: Baseline, streams: Sequence[Stream]) -> float:
-    """Share of wrong answers."""
+def errors_by_task(network: Baseline, streams: Sequence[Stream]) -> dict[int, float]:
+    """Share of wrong answers of every task."""
     network.eval()
-    wrong = asked = 0
+    wrong, asked = Counter[int](), Counter[int]()
     for _, batch in in_order(streams, EVENTS):
-        target = batch.target[batch.kind == QUESTION]
-        wrong += int((network(batch).argmax(-1) != target).sum())
-        asked += len(target)
-    return wrong / asked
+        at = batch.kind == QUESTION
+        task = batch.task[:, None].expand(at.shape)[at]
+        right = network(batch).argmax(-1) == batch.target[at]
+        asked.update(task.tolist())
+        wrong.update(task[~right].tolist())
+    return {task: wrong[task] / asked[task] for task in sorted(asked)}
 
 
 @torch.no_grad()
@@ -169,7 +212,9 @@ def read(path: Path = RESULTS) -> list[Result]:
     if not path.exists():
         return []
     return [
-        Result(**{**record, **{name: tuple(record[name]) for name in ("curve", "training")}})
+        Result(
+            **{**record, **{name: tuple(record[name]) for name in ("tasks", "errors", "curve", "training")}}
+        )
         for record in json.loads(path.read_text())["runs"]
     ]
 
@@ -183,9 +228,9 @@ def enter(result: Result, path: Path = RESULTS) -> None:
             temporary.write_text(f'{{\n "runs": [\n{lines}\n ]\n}}\n')
 
 
-def key(result: Result) -> tuple[str, int, str, int, int]:
+def key(result: Result) -> tuple[str, tuple[int, ...], str, int, int]:
     """What tells trainings apart."""
-    return result.model, result.task, result.stories, result.epochs, result.seed
+    return result.model, result.tasks, result.stories, result.epochs, result.seed
 
 
 @contextmanager

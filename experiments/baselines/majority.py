@@ -20,7 +20,7 @@ class Majority(Baseline):
         self.logits = nn.Parameter(torch.zeros(len(vocabulary.answers)))
 
     def forward(self, events: Events) -> Tensor:
-        return self.logits.expand(int((events.kind == QUESTION).sum()), -1)
+        return self.logits.repeat(int((events.kind == QUESTION).sum()), 1)
 
     def state(self, events: int) -> int:
         return 0

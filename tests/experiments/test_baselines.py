@@ -25,7 +25,7 @@ from experiments.baselines.second_generation import (
     updated,
 )
 from spmn.data import Source
-from spmn.datasets.babi import write
+from spmn.datasets.babi import TASKS, write
 from spmn.datasets.corpus import Corpus
 from spmn.datasets.generator import generate
 from spmn.datasets.sentences import generate as generate_sentences
@@ -96,9 +96,20 @@ def test_what_was_told_before_a_question_matters(model: type[Baseline], streams:
 
 def test_the_best_epoch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     errors = iter((0.5, 0.2, 0.3))
-    monkeypatch.setattr(harness, "error", lambda *of: next(errors))
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def judge(network: Baseline, streams: Sequence[Stream]) -> dict[int, float]:
+        seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        return {1: next(errors)}
+
+    monkeypatch.setattr(harness, "errors_by_task", judge)
+    found = harness.fit("LSTM", Source((1,), questions=60), seed=0, epochs=3)
+    assert all(torch.equal(seen[1][name], tensor) for name, tensor in found.network.state_dict().items())
+    assert any(not torch.equal(seen[2][name], tensor) for name, tensor in seen[1].items())
+    errors = iter((0.5, 0.2, 0.3))
     result = harness.train("SPMN", Source((1,), questions=60), seed=0, epochs=3)
-    assert (result.error, result.last, result.curve) == (0.2, 0.3, (0.5, 0.2, 0.3))
+    assert (result.error, result.errors, result.last) == (0.2, (0.2,), 0.3)
+    assert result.curve == (0.5, 0.2, 0.3)
     untrained = {"clue.weight", "clue.bias", "completion.weight", "completion.bias"}
     network = Ours(Vocabulary.of(Source((1,), questions=60).split()[0])).network
     assert result.parameters == sum(p.numel() for n, p in network.named_parameters() if n not in untrained)
@@ -193,7 +204,24 @@ def test_command(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["train", "--models", "SPMN", *options])
     assert told.exit_code == 0, told.output
     assert "SPMN, task 1, seed 3, epoch 1: error" in told.output
-    assert [(r.task, r.seed) for r in harness.read(tmp_path / "r.json")] == [(1, 3)]
+    assert [(r.tasks, r.seed) for r in harness.read(tmp_path / "r.json")] == [((1,), 3)]
+
+
+def test_one_network_for_several_tasks(tmp_path: Path) -> None:
+    for task, questions in ((1, 200), (6, 200)):
+        write(tmp_path / f"qa{task}_{TASKS[task]}_train.txt", generate(task, questions, 0))
+    options = ["--tasks", "1,6", "--joint", "--epochs", "2", "--models", "majority"]
+    told = CliRunner().invoke(
+        app, ["train", *options, "--data", str(tmp_path), "--results", str(tmp_path / "r.json")]
+    )
+    assert told.exit_code == 0, told.output
+    assert "majority, all tasks, seed 0, epoch 2: error" in told.output
+    (result,) = harness.read(tmp_path / "r.json")
+    assert (result.tasks, result.stories) == ((1, 6), "official and generated")
+    assert len(result.errors) == 2
+    assert result.error == pytest.approx(sum(result.errors) / 2)
+    assert 0.3 < result.errors[1] < 0.7 < result.errors[0]  # yes or no, and six rooms
+    assert result.questions == 40  # of the files alone
 
 
 def test_both_generations_on_similarity(tmp_path: Path) -> None:
