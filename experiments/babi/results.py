@@ -5,16 +5,13 @@ One record per run. Everything that is written about these runs is made from thi
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from hardware.atomic import atomic
 from spmn.data import limited
 from spmn.export import export
 from spmn.network import SPMN
@@ -48,6 +45,11 @@ class Result:
     curve: tuple[float, ...]  # validation error by epoch, torch
     training: tuple[float, ...]  # training error by epoch, dropout and practice included
     changed: str = ""  # settings that are not those of the task's recipe: "practice 0.0, epochs 40"
+
+    @property
+    def key(self) -> tuple[int, bool, str, int]:
+        """What tells runs apart: task, if official files were read, settings not of the recipe, seed."""
+        return self.task, self.protocol != "generated", self.changed, self.seed
 
     @property
     def official(self) -> bool:
@@ -117,28 +119,9 @@ def finished(folders: Iterable[Path]) -> list[Run]:
     return runs
 
 
-def read(path: Path = RESULTS) -> list[Result]:
-    """The records of results.json."""
-    records: list[dict[str, Any]] = json.loads(path.read_text())["runs"]
-    return [
-        Result(**{**record, **{name: tuple(record[name]) for name in ("curve", "training")}})
-        for record in records
-    ]
-
-
-def write(results: Sequence[Result], path: Path = RESULTS) -> None:
-    """Replace results.json; records in the order of task, protocol, settings and seed."""
-    ordered = sorted(results, key=lambda r: (r.task, r.protocol, r.changed, r.seed))
-    lines = ",\n".join(f"  {json.dumps(asdict(result))}" for result in ordered)
-    with atomic(path) as temporary:
-        temporary.write_text(f'{{\n "runs": [\n{lines}\n ]\n}}\n')
-
-
-def key(of: Run | Result) -> tuple[int, int, bool, str]:
-    """What tells runs apart: task, seed, whether all stories are generated, settings not of the recipe."""
-    if isinstance(of, Run):
-        return of.source.tasks[0], of.training.seed, of.source.folder is None, changed(of)
-    return of.task, of.seed, of.protocol == "generated", of.changed
+def key(run: Run) -> tuple[int, bool, str, int]:
+    """What tells runs apart, as `Result.key` has it."""
+    return run.source.tasks[0], run.source.folder is not None, changed(run), run.training.seed
 
 
 def curve(run: Run) -> tuple[float, ...]:

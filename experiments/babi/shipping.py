@@ -28,7 +28,7 @@ def ship(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = SHELF) -> 
     """
     by_key = {key(run): run for run in runs}
     for result in chosen:
-        run = by_key.get(key(result))
+        run = by_key.get(result.key)
         if run is None or curve(run) != result.curve:
             raise CheckpointError(
                 f"the run of task {result.task} with seed {result.seed} in results.json is not among these "

@@ -75,7 +75,7 @@ validation error, and of several seeds the better one is shipped, so the figures
 the exported program on the chip emulator, 6 bits of plastic memory, no fine-tuning. The interval is Wilson's, for the
 integers, as if questions were independent. Generated stories: a network of the same recipe that trained on our generator's
 stories alone, 90 % of 50,000 questions, for about a fifth of the recipe's epochs (task 16: a fifteenth; "Every run" in
-RESULTS.md has them), and its errors on 1,000 of the other questions. EntNet's figures are on the test files and not of a
+RESULTS.md has them), and its errors on up to 1,000 of the other questions. EntNet's figures are on the test files and not of a
 spiking network."""
 STAR = """\
 \\* Of task 3 only 385 of the 2,000 official training stories could be had. Training was topped up with generated

@@ -2,6 +2,8 @@
 
 python -m experiments.baselines train --models "SPMN 0.0.1" --tasks 1,2 --seeds 0-2 --data .../en-10k
 python -m experiments.baselines similarity --data sts-train.csv --valid sts-dev.csv --seeds 0-2
+python -m experiments.baselines train --joint --tasks 1-20 --models LSTM --data .../en-10k
+python -m experiments.baselines grow       # error and time on stories of 10 to 1,000 statements
 python -m experiments.baselines write      # RESULTS.md
 """
 
@@ -15,7 +17,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from experiments.baselines import harness, likeness, writing
+from experiments import records
+from experiments.baselines import harness, lengths, likeness, writing
 from experiments.baselines.harness import MODELS
 from spmn import stage_cli
 from spmn.data import Source
@@ -49,7 +52,7 @@ def train(
         source = Source(some, None if data is None else str(data), seed=seed, fill=FILL if joint else 0)
         title = f"{name}, {'all tasks' if joint else f'task {some[0]}'}, seed {seed}"
         told = partial(_report, title)
-        harness.enter(harness.train(name, source, seed, epochs, threads, told), results)
+        records.enter(harness.train(name, source, seed, epochs, threads, told), results)
 
 
 def _report(title: str, epoch: int, training: float, valid: float) -> None:
@@ -79,16 +82,38 @@ def similarity(
             told, held_out = corpus, stage_cli.corpus_named(str(valid)).without(corpus)
         folder = out / f"{model.replace(' ', '-')}-{Path(data).stem}-seed{seed}"
         found = likeness.train(model, Path(data).stem, told, held_out, seed, steps, folder, threads)
-        likeness.enter(found, results)
+        records.enter(found, results)
         console.print(
             f"{model}, seed {seed}: Spearman {found.before:.3f} before, {found.spearman:.3f} trained"
         )
 
 
 @app.command()
+def grow(
+    models: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(lengths.MODELS),
+    tasks: Annotated[str, typer.Option(help="Of 1, 2, 3, 5 to 8; one network each.")] = "1,2,6",
+    seeds: Annotated[str, typer.Option(help="Such as 0-2.")] = "0",
+    epochs: Annotated[int | None, typer.Option(help="12 if not given.", min=1)] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    results: Annotated[Path, typer.Option(help="The file that results go to.")] = lengths.RESULTS,
+) -> None:
+    """Train on generated stories of the usual length, then answer ones of 10 to 1,000 statements."""
+    for task, seed, name in itertools.product(parse_tasks(tasks), parse_seeds(seeds), models.split(",")):
+        told = partial(_report, f"{name}, task {task}, seed {seed}")
+        for found in lengths.measure(name, task, seed, epochs, threads, told):
+            records.enter(found, results)
+            console.print(
+                f"{name}, task {task}, seed {seed}, {found.statements} statements: {found.error:.1%} wrong, "
+                f"{1e6 * found.seconds:.0f} microseconds per event",
+                soft_wrap=True,
+            )
+
+
+@app.command()
 def write() -> None:
-    """Make RESULTS.md from results.json and similarity.json."""
-    console.print(f"wrote {writing.write(harness.read(), likeness.read())}")
+    """Make RESULTS.md and lengths.png from results.json, similarity.json and lengths.json."""
+    for path in writing.write(*writing.found()):
+        console.print(f"wrote {path}")
 
 
 if __name__ == "__main__":

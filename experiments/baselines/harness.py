@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +23,6 @@ from experiments.baselines.memn2n import MemN2N
 from experiments.baselines.ours import Ours
 from experiments.baselines.second_generation import SecondGeneration
 from experiments.baselines.transformer import Transformer
-from hardware.atomic import atomic
 from spmn import kernels
 from spmn.data import Source
 from spmn.errors import SettingsError
@@ -63,6 +59,11 @@ class Result:
     seconds: float  # of training and validation
     curve: tuple[float, ...]  # mean validation error by epoch
     training: tuple[float, ...]  # training error by epoch
+
+    @property
+    def key(self) -> tuple[str, tuple[int, ...], str, int, int]:
+        """What tells trainings apart."""
+        return self.model, self.tasks, self.stories, self.epochs, self.seed
 
 
 Report = Callable[[int, float, float], None]
@@ -205,37 +206,3 @@ def operations(network: Baseline, streams: Sequence[Stream]) -> float:
 def _dense(spikes: Sequence[int], weight: Sequence[int], *_: object, **__: object) -> int:
     """Operations of our event-driven product, had it been a dense one; a multiply-add counts as two."""
     return 2 * math.prod(spikes) * weight[0]
-
-
-def read(path: Path = RESULTS) -> list[Result]:
-    """The records of results.json, none where there is no such file."""
-    if not path.exists():
-        return []
-    return [
-        Result(
-            **{**record, **{name: tuple(record[name]) for name in ("tasks", "errors", "curve", "training")}}
-        )
-        for record in json.loads(path.read_text())["runs"]
-    ]
-
-
-def enter(result: Result, path: Path = RESULTS) -> None:
-    """Add a record, in place of one of the same training."""
-    with locked(path):
-        known = {key(r): r for r in (*read(path), result)}
-        lines = ",\n".join(f"  {json.dumps(asdict(known[k]))}" for k in sorted(known))
-        with atomic(path) as temporary:
-            temporary.write_text(f'{{\n "runs": [\n{lines}\n ]\n}}\n')
-
-
-def key(result: Result) -> tuple[str, tuple[int, ...], str, int, int]:
-    """What tells trainings apart."""
-    return result.model, result.tasks, result.stories, result.epochs, result.seed
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One process at a time reads and writes this file."""
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

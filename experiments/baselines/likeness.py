@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from experiments.baselines.harness import locked
 from experiments.baselines.second_generation import DEPTH, WIDTH, Hearing
-from hardware.atomic import atomic
 from spmn.datasets.corpus import Corpus
 from spmn.errors import SettingsError
 from spmn.settings import Network
@@ -38,6 +35,11 @@ class Likeness:
     parameters: int  # that were trained
     state: int  # bytes of M in float32
     seconds: float
+
+    @property
+    def key(self) -> tuple[str, str, int, int]:
+        """What tells trainings apart."""
+        return self.data, self.model, self.steps, self.seed
 
 
 class Second(Similarity):
@@ -83,16 +85,3 @@ def train(
         state=state,
         seconds=lines[-1]["seconds"],
     )
-
-
-def read(path: Path = RESULTS) -> list[Likeness]:
-    """The records of similarity.json, none where there is no such file."""
-    return [Likeness(**record) for record in json.loads(path.read_text())["runs"]] if path.exists() else []
-
-
-def enter(result: Likeness, path: Path = RESULTS) -> None:
-    """Add a record, in place of one of the same training."""
-    with locked(path):
-        known = {(r.data, r.model, r.steps, r.seed): asdict(r) for r in (*read(path), result)}
-        with atomic(path) as temporary:
-            temporary.write_text(json.dumps({"runs": [known[key] for key in sorted(known)]}, indent=1) + "\n")

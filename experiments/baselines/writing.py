@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from experiments import records
+from experiments.baselines import harness, lengths, likeness
 from experiments.baselines.harness import Result
+from experiments.baselines.lengths import Length
 from experiments.baselines.likeness import Likeness
 from hardware.atomic import atomic
 from spmn.datasets.babi import TASKS
@@ -37,14 +40,31 @@ Spearman and Pearson correlations of the similarities of dM with those of the se
 scores, on sentences never trained on; float; best step. The spiking network's synapses from the embedding are not trained."""
 
 
-def write(results: Sequence[Result], alike: Sequence[Likeness], path: Path = HERE / "RESULTS.md") -> Path:
-    """One row per task and model."""
-    with atomic(path) as temporary:
-        temporary.write_text(report(results, alike))
-    return path
+LONGER = """\
+Wrong answers in %, by seed, on new generated stories with so many statements before their first question; all models were trained
+on generated stories of the usual length. Time: one story read at a time, on one thread, float; state: what is carried along."""
 
 
-def report(results: Sequence[Result], alike: Sequence[Likeness]) -> str:
+def found() -> tuple[list[Result], list[Likeness], list[Length]]:
+    """All that was measured."""
+    return (
+        records.read(Result, harness.RESULTS),
+        records.read(Likeness, likeness.RESULTS),
+        records.read(Length, lengths.RESULTS),
+    )
+
+
+def write(
+    results: Sequence[Result], alike: Sequence[Likeness], long: Sequence[Length], folder: Path = HERE
+) -> list[Path]:
+    """The page and its picture."""
+    page = folder / "RESULTS.md"
+    with atomic(page) as temporary:
+        temporary.write_text(report(results, alike, long))
+    return [page, *([lengths.picture(long, folder / "lengths.png")] if long else [])]
+
+
+def report(results: Sequence[Result], alike: Sequence[Likeness], long: Sequence[Length]) -> str:
     """RESULTS.md."""
     rows = [
         "| task | stories | model | epochs | validation error by seed | published | training error, last epoch | parameters | "
@@ -66,6 +86,7 @@ def report(results: Sequence[Result], alike: Sequence[Likeness]) -> str:
         "\n".join(rows),
         NOTES,
         *similarity(alike),
+        *longer(long),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -89,6 +110,13 @@ def similarity(alike: Sequence[Likeness]) -> list[str]:
             f"{sum(r.seconds for r in of) / len(of) / 60:.1f} |"
         )
     return ["## Similarity (stage 0)", "\n".join(rows), LIKENESS] if alike else []
+
+
+def longer(long: Sequence[Length]) -> list[str]:
+    """The part on long stories, if there is one."""
+    if not long:
+        return []
+    return ["## Longer stories", lengths.table(long), LONGER, "![error and time over length](lengths.png)"]
 
 
 def _named(tasks: Sequence[int]) -> str:

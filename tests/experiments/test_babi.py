@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from experiments import records
 from experiments.babi import results, shipping, writing
 from experiments.babi.results import Result, interval, kept
 from spmn import pretrained
@@ -47,8 +48,13 @@ def test_interval() -> None:
 
 
 def test_results_survive_the_file(tmp_path: Path) -> None:
-    results.write([RESULT, dataclasses.replace(RESULT, seed=1)], tmp_path / "r.json")
-    assert results.read(tmp_path / "r.json") == [RESULT, dataclasses.replace(RESULT, seed=1)]
+    both = [dataclasses.replace(RESULT, seed=1), RESULT]
+    records.write(both, tmp_path / "r.json")
+    assert records.read(Result, tmp_path / "r.json") == both[::-1]
+    better = dataclasses.replace(RESULT, error=0.01)
+    records.enter(better, tmp_path / "r.json")
+    assert records.read(Result, tmp_path / "r.json") == [better, both[0]]
+    assert records.read(Result, tmp_path / "none.json") == []
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +195,7 @@ needs_results = pytest.mark.skipif(not results.RESULTS.exists(), reason="nothing
 
 @needs_results
 def test_texts_are_made_from_the_results() -> None:
-    found = results.read()
+    found = records.read(Result, results.RESULTS)
     assert (HERE / "RESULTS.md").read_text() == writing.report(found)
     assert writing.CARD.read_text() == writing.card(found)
     assert writing.section(found) in writing.README.read_text()
@@ -199,7 +205,7 @@ def test_texts_are_made_from_the_results() -> None:
 
 @needs_results
 def test_what_is_shipped_is_what_the_results_say() -> None:
-    chosen = {r.task: r for r in kept(results.read())}
+    chosen = {r.task: r for r in kept(records.read(Result, results.RESULTS))}
     assert sorted(chosen) == pretrained.tasks("babi")
     for task, result in chosen.items():
         run = open_run(pretrained.folder("babi", task))
@@ -213,7 +219,7 @@ def test_what_is_shipped_is_what_the_results_say() -> None:
 
 @needs_results
 def test_records_are_complete() -> None:
-    for result in results.read():
+    for result in records.read(Result, results.RESULTS):
         assert json.loads(json.dumps(dataclasses.asdict(result)))["task"] in babi.TASKS
         assert 0 <= min(result.error, result.chip) <= 1
         assert len(result.curve) == result.epochs

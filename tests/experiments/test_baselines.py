@@ -2,17 +2,22 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from experiments.baselines import harness, likeness, writing
+from experiments import records
+from experiments.baselines import harness, lengths, likeness, writing
 from experiments.baselines.__main__ import app
 from experiments.baselines.harness import MODELS, Result
 from experiments.baselines.interface import Baseline
+from experiments.baselines.lengths import Length
+from experiments.baselines.likeness import Likeness
 from experiments.baselines.majority import Majority
 from experiments.baselines.ours import Ours
 from experiments.baselines.second_generation import (
@@ -179,12 +184,12 @@ def test_a_training_is_entered_once(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     result = harness.train("SPMN 0.0.1", Source((1,), questions=60), seed=0, epochs=1)
     assert len(result.curve) == len(result.training) == 1
-    harness.enter(result, path)
-    harness.enter(result, path)
-    assert harness.read(path) == [result]
-    harness.enter(dataclasses.replace(result, stories="official"), path)
-    assert [r.stories for r in harness.read(path)] == ["generated", "official"]
-    assert "| 1 single supporting fact | generated | SPMN 0.0.1 | 1 | " in writing.report([result], [])
+    records.enter(result, path)
+    records.enter(result, path)
+    assert records.read(Result, path) == [result]
+    records.enter(dataclasses.replace(result, stories="official"), path)
+    assert [r.stories for r in records.read(Result, path)] == ["generated", "official"]
+    assert "| 1 single supporting fact | generated | SPMN 0.0.1 | 1 | " in writing.report([result], [], [])
     with pytest.raises(SettingsError, match="no model 'GPT'; choose one of SPMN"):
         harness.train("GPT", Source((1,), questions=60), seed=0)
 
@@ -204,7 +209,7 @@ def test_command(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["train", "--models", "SPMN", *options])
     assert told.exit_code == 0, told.output
     assert "SPMN, task 1, seed 3, epoch 1: error" in told.output
-    assert [(r.tasks, r.seed) for r in harness.read(tmp_path / "r.json")] == [((1,), 3)]
+    assert [(r.tasks, r.seed) for r in records.read(Result, tmp_path / "r.json")] == [((1,), 3)]
 
 
 def test_one_network_for_several_tasks(tmp_path: Path) -> None:
@@ -216,7 +221,7 @@ def test_one_network_for_several_tasks(tmp_path: Path) -> None:
     )
     assert told.exit_code == 0, told.output
     assert "majority, all tasks, seed 0, epoch 2: error" in told.output
-    (result,) = harness.read(tmp_path / "r.json")
+    (result,) = records.read(Result, tmp_path / "r.json")
     assert (result.tasks, result.stories) == ((1, 6), "official and generated")
     assert len(result.errors) == 2
     assert result.error == pytest.approx(sum(result.errors) / 2)
@@ -229,11 +234,11 @@ def test_both_generations_on_similarity(tmp_path: Path) -> None:
     options = ["--data", str(tmp_path / "said.txt"), "--steps", "2", "--out", str(tmp_path / "runs")]
     told = CliRunner().invoke(app, ["similarity", *options, "--results", str(tmp_path / "s.json")])
     assert told.exit_code == 0, told.output
-    found = likeness.read(tmp_path / "s.json")
+    found = records.read(Likeness, tmp_path / "s.json")
     assert [r.model for r in found] == ["SPMN", "SPMN 0.0.1"]
     assert all(-1 <= r.spearman <= 1 and r.human is None for r in found)
     assert found[1].state == 4 * DEPTH * WIDTH**2
-    rows = [line for line in writing.report([], found).splitlines() if line.startswith("| said | ")]
+    rows = [line for line in writing.report([], found, []).splitlines() if line.startswith("| said | ")]
     assert [row.split(" | ")[1] for row in rows] == ["SPMN", "SPMN 0.0.1"]
     with pytest.raises(SettingsError, match="no model 'GPT'"):
         likeness.train("GPT", "said", generate_sentences("en", 60), Corpus(()), 0, 1, tmp_path, 1)
@@ -241,5 +246,28 @@ def test_both_generations_on_similarity(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not harness.RESULTS.exists(), reason="nothing was measured yet")
 def test_the_page_is_made_from_the_results() -> None:
-    found: list[Result] = harness.read()
-    assert (writing.HERE / "RESULTS.md").read_text() == writing.report(found, likeness.read())
+    assert (writing.HERE / "RESULTS.md").read_text() == writing.report(*writing.found())
+
+
+def test_longer_stories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lengths, "STATEMENTS", (10, 40))
+    monkeypatch.setattr(lengths, "QUESTIONS", 20)
+    monkeypatch.setattr(lengths, "fit", partial(fit_few, 100))
+    options = ["--models", "LSTM,Transformer", "--tasks", "2", "--epochs", "1"]
+    told = CliRunner().invoke(app, ["grow", *options, "--results", str(tmp_path / "l.json")])
+    assert told.exit_code == 0, told.output
+    assert "LSTM, task 2, seed 0, 40 statements: " in told.output
+    found = records.read(Length, tmp_path / "l.json")
+    assert [(r.model, r.statements) for r in found] == [
+        (model, n) for model in ("LSTM", "Transformer") for n in (10, 40)
+    ]
+    assert all(r.questions == 20 and 0 <= r.error <= 1 and r.seconds > 0 for r in found)
+    assert found[0].state == found[1].state  # of the LSTM
+    assert 4 * found[2].state == found[3].state
+    page, picture = writing.write([], [], found, tmp_path)
+    assert "| 2 | LSTM | " in page.read_text()
+    assert picture.stat().st_size > 5000
+
+
+def fit_few(questions: int, name: str, source: Source, *rest: Any) -> harness.Fit:
+    return harness.fit(name, dataclasses.replace(source, questions=questions), *rest)
