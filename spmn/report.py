@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from hardware.files import load as load_program
@@ -108,9 +109,15 @@ def evaluate_pretrained(
     if data is None and split == "valid":
         raise DataError("validation stories are cut from the official training files: name them with --data")
     found: dict[int, Report] = {}
+    told_of: dict[Path, list[Story]] = {}
     for task in tasks or pretrained.tasks(name):
         run = open_run(pretrained.folder(name, task))
-        stories = unseen(task, 1000, 0, set()) if data is None else stories_of(run, data, split)
+        if data is not None and run.folder not in told_of:
+            told_of[run.folder] = stories_of(run, data, split)
+        if data is None:
+            stories = unseen(task, 1000, 0, set())
+        else:
+            stories = [story for story in told_of[run.folder] if story.task == task]
         program = None if runner == "torch" else load_program(run.folder / "program.h5")
         told = "generated" if data is None else split
         found[task] = score(run.trained(), limited(stories, limit), told, runner, program)

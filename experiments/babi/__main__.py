@@ -9,6 +9,7 @@ python -m experiments.babi write                    # RESULTS.md, pictures, card
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import mean
 from typing import Annotated
 
 import typer
@@ -31,22 +32,34 @@ def measure(
     """Score runs on all of their validation stories, torch and emulator, and enter them in results.json."""
     known = {r.key: r for r in records.read(Result, results.RESULTS)}
     for run in results.finished(folders):
-        before = known.get(results.key(run))
-        if before and before.curve == results.curve(run) and not again:
+        before = [known.get(key) for key in results.keys(run)]
+        if not again and all(r and r.curve == results.curve(run, r.task) for r in before):
             continue
-        result = results.measure(run)
-        records.enter(result, results.RESULTS)
+        found = results.measure(run)
+        for result in found:
+            records.enter(result, results.RESULTS)
         console.print(
-            f"{run.folder.name}: torch {result.error:.2%}, emulator {result.chip:.2%}, "
-            f"{result.agreement:.2%} equal answers, {result.questions} questions"
+            f"{run.folder.name}: torch {mean(r.error for r in found):.2%}, "
+            f"emulator {mean(r.chip for r in found):.2%}, "
+            f"{found[0].agreement:.2%} equal answers, {sum(r.questions for r in found)} questions"
         )
 
 
 @app.command()
 def ship(folders: Folders) -> None:
-    """Copy the best run of each task into the package."""
-    size = shipping.ship(results.finished(folders), results.kept(records.read(Result, results.RESULTS)))
-    console.print(f"shipped: {size / 1e6:.1f} MB in all; next: python -m experiments.babi write")
+    """Copy the best run of each task into the package, and the best run of all tasks together.
+
+    Where these folders hold runs of one kind only, the other networks stay what they are.
+    """
+    runs, found = results.finished(folders), records.read(Result, results.RESULTS)
+    alone = [run for run in runs if len(run.source.tasks) == 1]
+    if alone:
+        size = shipping.ship(alone, results.kept(found))
+        console.print(f"shipped one network per task: {size / 1e6:.1f} MB in all")
+    if len(alone) < len(runs):
+        size = shipping.ship_joint(runs, next(iter(results.joint(found).values()), []))
+        console.print(f"shipped one network for all tasks: {size / 1e6:.1f} MB")
+    console.print("next: python -m experiments.babi write")
 
 
 @app.command()

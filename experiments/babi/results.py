@@ -26,7 +26,11 @@ QUESTIONS = 1000
 
 @dataclass(frozen=True)
 class Result:
-    """One run: errors are shares of wrong answers on its validation stories."""
+    """One task of one run: errors are shares of wrong answers on its validation stories.
+
+    A run that learnt several tasks together has a record for each; epochs, agreement, seconds, parameters,
+    operations and training errors are then those of all of them.
+    """
 
     task: int
     seed: int
@@ -45,11 +49,13 @@ class Result:
     curve: tuple[float, ...]  # validation error by epoch, torch
     training: tuple[float, ...]  # training error by epoch, dropout and practice included
     changed: str = ""  # settings that are not those of the task's recipe: "practice 0.0, epochs 40"
+    together: int = 1  # tasks that the run learnt together
 
     @property
-    def key(self) -> tuple[int, bool, str, int]:
-        """What tells runs apart: task, if official files were read, settings not of the recipe, seed."""
-        return self.task, self.protocol != "generated", self.changed, self.seed
+    def key(self) -> tuple[int, int, bool, str, int]:
+        """What tells records apart: task, how many were learnt together, if official files were read,
+        settings not of the recipe, seed."""
+        return self.task, self.together, self.protocol != "generated", self.changed, self.seed
 
     @property
     def official(self) -> bool:
@@ -60,8 +66,8 @@ class Result:
 def changed(run: Run) -> str:
     """Settings of a run that are not those of its task's recipe; its stories, and for how long it reads them,
     are free where all stories are generated."""
-    (task,) = run.source.tasks
-    recipe = preset("single", (task,))
+    tasks = run.source.tasks
+    recipe = preset("single" if len(tasks) == 1 else "joint", tasks)
     known = {**to_dict(recipe.network), **to_dict(recipe.training)}
     own = {**to_dict(run.network), **to_dict(run.training)}
     free = {"seed"} if run.source.folder else {"seed", "epochs", "cycles", "stories"}
@@ -70,33 +76,38 @@ def changed(run: Run) -> str:
     )
 
 
-def measure(run: Run) -> Result:
-    """Score a finished run on its validation stories. Raises CheckpointError where there is none."""
+def measure(run: Run) -> list[Result]:
+    """Score a finished run on the validation stories of its tasks. Raises CheckpointError where there is
+    none."""
     source = run.source
-    (task,) = source.tasks
+    topped = set(source.tasks if source.extra and source.folder else source.missing)
     network = halved(run.trained())
     protocol = "generated" if source.folder is None else "official"
     validation = limited(source.split()[1], QUESTIONS if protocol == "generated" else None)
     report = score(network, validation, "valid", "emulator", export(network))
-    return Result(
-        task=task,
-        seed=run.training.seed,
-        protocol="official and generated" if source.extra and source.folder else protocol,
-        epochs=run.training.epochs,
-        questions=report.questions[task],
-        error=report.torch_errors[task],
-        last=run.metrics[-1]["error"],
-        chip=report.errors[task],
-        agreement=report.agreement,
-        seconds=run.metrics[-1]["seconds"],
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        spikes=report.cost["spikes"],
-        synaptic_operations=report.cost["synaptic_operations"],
-        plastic_updates=report.cost["plastic_updates"],
-        curve=curve(run),
-        training=tuple(round(1 - line["accuracy"], 5) for line in run.metrics),
-        changed=changed(run),
-    )
+    return [
+        Result(
+            task=task,
+            seed=run.training.seed,
+            protocol="official and generated" if task in topped else protocol,
+            epochs=run.training.epochs,
+            questions=report.questions[task],
+            error=report.torch_errors[task],
+            last=curve(run, task)[-1],
+            chip=report.errors[task],
+            agreement=report.agreement,
+            seconds=run.metrics[-1]["seconds"],
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            spikes=report.cost["spikes"],
+            synaptic_operations=report.cost["synaptic_operations"],
+            plastic_updates=report.cost["plastic_updates"],
+            curve=curve(run, task),
+            training=tuple(round(1 - line["accuracy"], 5) for line in run.metrics),
+            changed=changed(run),
+            together=len(source.tasks),
+        )
+        for task in source.tasks
+    ]
 
 
 def halved(network: SPMN) -> SPMN:
@@ -108,35 +119,52 @@ def halved(network: SPMN) -> SPMN:
 
 
 def finished(folders: Iterable[Path]) -> list[Run]:
-    """The finished single-task runs among these folders and the folders in them."""
+    """The finished runs among these folders and the folders in them."""
     runs = []
     for folder in folders:
         for path in [folder, *sorted(folder.iterdir())]:
             if (path / "run.json").exists():
                 run = open_run(path)
-                if len(run.source.tasks) == 1 and len(run.metrics) >= run.training.epochs:
+                if len(run.metrics) >= run.training.epochs:
                     runs.append(run)
     return runs
 
 
-def key(run: Run) -> tuple[int, bool, str, int]:
-    """What tells runs apart, as `Result.key` has it."""
-    return run.source.tasks[0], run.source.folder is not None, changed(run), run.training.seed
+def keys(run: Run) -> list[tuple[int, int, bool, str, int]]:
+    """What tells records apart, as `Result.key` has it."""
+    of_all = len(run.source.tasks), run.source.folder is not None, changed(run), run.training.seed
+    return [(task, *of_all) for task in run.source.tasks]
 
 
-def curve(run: Run) -> tuple[float, ...]:
+def curve(run: Run, task: int) -> tuple[float, ...]:
     """Validation error by epoch: two trainings do not have the same."""
-    return tuple(line["error"] for line in run.metrics)
+    if run.source.tasks == (task,):
+        return tuple(line["error"] for line in run.metrics)
+    return tuple(line["errors"][str(task)] for line in run.metrics)
 
 
 def kept(results: Sequence[Result]) -> list[Result]:
-    """Of each task the run that is shipped: of the official ones that whose larger error (float or integers)
-    is smallest, the lowest seed among equals."""
-    official = [result for result in results if result.official]
+    """Of each task the network that is shipped for it alone: of the official ones that whose larger error
+    (float or integers) is smallest, the lowest seed among equals."""
+    official = [result for result in results if result.official and result.together == 1]
     return [
         min((r for r in official if r.task == task), key=lambda r: (max(r.error, r.chip), r.seed))
         for task in sorted({r.task for r in official})
     ]
+
+
+def joint(results: Sequence[Result]) -> dict[int, list[Result]]:
+    """The official runs for all tasks together, by seed, the one that is shipped first: the mean over its
+    tasks of the larger error (float or integers) is smallest."""
+    runs: dict[int, list[Result]] = {}
+    for result in results:
+        if result.official and result.together > 1:
+            runs.setdefault(result.seed, []).append(result)
+
+    def larger(seed: int) -> float:
+        return sum(max(r.error, r.chip) for r in runs[seed]) / len(runs[seed])
+
+    return {seed: runs[seed] for seed in sorted(runs, key=lambda seed: (larger(seed), seed))}
 
 
 def interval(error: float, questions: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.babi.results import Result, curve, key
+from experiments.babi.results import Result, curve, keys
 from hardware.files import save
 from spmn import pretrained
 from spmn.errors import CheckpointError
@@ -17,24 +17,46 @@ from spmn.export import export
 from spmn.runs import Run, open_run, save_tensors
 
 SHELF = pretrained.HERE / "babi"
+JOINT = pretrained.HERE / "babi-joint"
 LIMIT = 25_000_000
-"""Bytes that all networks together may take."""
+"""Bytes that all networks of a shelf together may take."""
 
 
 def ship(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = SHELF) -> int:
-    """Put the chosen runs on the shelf, in half precision and as programs; returns the bytes of all there.
+    """Put the chosen runs on the shelf, in half precision and as programs, each in a folder of its own;
+    returns the bytes of all there.
 
     Raises CheckpointError where a chosen run is not among `runs`, or where they take more than LIMIT.
     """
-    by_key = {key(run): run for run in runs}
     for result in chosen:
-        run = by_key.get(result.key)
-        if run is None or curve(run) != result.curve:
-            raise CheckpointError(
-                f"the run of task {result.task} with seed {result.seed} in results.json is not among these "
-                "folders; name its folder, or measure anew"
-            )
-        _ship(run, shelf / f"task{result.task:02}")
+        _ship(_run_of(runs, result), shelf / f"task{result.task:02}")
+    return _weighed(shelf)
+
+
+def ship_joint(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = JOINT) -> int:
+    """Put the one run that these records are of on a shelf of its own. As `ship`."""
+    if not chosen:
+        raise CheckpointError("results.json has no run of all tasks by its recipe; measure it first")
+    run = _run_of(runs, chosen[0])
+    card = shelf / "README.md"
+    kept = card.read_bytes() if card.exists() else None
+    _ship(run, shelf)
+    if kept is not None:
+        card.write_bytes(kept)
+    return _weighed(shelf)
+
+
+def _run_of(runs: Sequence[Run], result: Result) -> Run:
+    for run in runs:
+        if result.key in keys(run) and curve(run, result.task) == result.curve:
+            return run
+    raise CheckpointError(
+        f"the run of task {result.task} with seed {result.seed} in results.json is not among these "
+        "folders; name its folder, or measure anew"
+    )
+
+
+def _weighed(shelf: Path) -> int:
     size = sum(path.stat().st_size for path in shelf.rglob("*") if path.is_file())
     if size > LIMIT:
         raise CheckpointError(f"the networks take {size:,} bytes, more than {LIMIT:,}")
@@ -47,12 +69,16 @@ def _ship(run: Run, folder: Path) -> None:
     shipped = replace(run, folder=folder, source=replace(run.source, folder="en-10k"))
     shipped.write()
     weights = {name: tensor.to(torch.float16) for name, tensor in run.trained().state_dict().items()}
-    (task,) = run.source.tasks
-    save_tensors(folder / "network.safetensors", weights, {"task": task})
-    save(export(open_run(folder).trained(), attributes={"tasks": str([task])}), folder / "program.h5")
+    tasks = list(run.source.tasks)
+    save_tensors(folder / "network.safetensors", weights, {"tasks": tasks})
+    save(export(open_run(folder).trained(), attributes={"tasks": str(tasks)}), folder / "program.h5")
     brief = ("seconds", "loss", "accuracy", "content", "age_error")
+    whole = ("epoch", "error", "errors") if len(tasks) > 1 else ("epoch", "error")
     lines = [
-        {"epoch": m["epoch"], "error": m["error"], **{name: round(m[name], 4) for name in brief}}
+        {
+            **{name: m[name] for name in whole},
+            **{name: round(m[name], 4) for name in brief},
+        }
         for m in run.metrics
     ]
     shipped.write_metrics(lines)

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.babi.results import Result, interval, kept
+from experiments.babi.results import Result, interval, joint, kept
+from experiments.babi.shipping import JOINT as JOINT_SHELF
 from experiments.babi.shipping import SHELF
 from hardware.atomic import atomic
 from spmn.datasets.babi import TASKS
@@ -19,6 +21,7 @@ from spmn.settings import Network, Training, to_dict
 HERE = Path(__file__).parent
 README = HERE.parents[1] / "README.md"
 CARD = SHELF / "README.md"
+JOINT_CARD = JOINT_SHELF / "README.md"
 BEGIN, END = "<!-- babi: made by python -m experiments.babi write -->", "<!-- babi: end -->"
 ENTNET = {
     1: 0.0, 2: 0.1, 3: 4.1, 4: 0.0, 5: 0.3, 6: 0.2, 7: 0.0, 8: 0.5, 9: 0.1, 10: 0.6,
@@ -26,8 +29,37 @@ ENTNET = {
 }  # fmt: skip
 """Error in % of EntNet (Henaff et al. 2017, arXiv:1612.03969): one task at a time, best of 10 runs, on
 the official test files. Not spiking."""
+JOINT = {
+    "EntNet": {
+        1: 0.0, 2: 15.3, 3: 29.3, 4: 0.1, 5: 0.4, 6: 0.6, 7: 1.8, 8: 1.5, 9: 0.0, 10: 0.1,
+        11: 0.0, 12: 0.0, 13: 0.0, 14: 7.3, 15: 3.6, 16: 53.3, 17: 8.8, 18: 1.3, 19: 70.4, 20: 0.0,
+    },
+    "SDNC": {
+        1: 0.0, 2: 7.1, 3: 9.4, 4: 0.1, 5: 0.9, 6: 0.1, 7: 1.6, 8: 0.5, 9: 0.0, 10: 0.3,
+        11: 0.0, 12: 0.2, 13: 0.1, 14: 5.6, 15: 3.6, 16: 53.0, 17: 12.4, 18: 1.6, 19: 30.8, 20: 0.0,
+    },
+}  # fmt: skip
+"""Error in % of one network for all tasks: EntNet as above, and SDNC (Rae et al. 2016, arXiv:1610.09027) as EntNet's
+successors cite it. Neither spikes. Published means of others: TPR-RNN 1.34, STM 0.39, Universal Transformer 0.29."""
 FLOOR = 0.05
 """bAbI's convention: a task is solved below this error."""
+
+
+WHAT = (
+    "**What**: one network per task. `network.safetensors` (half precision) for PyTorch, `program.h5` (integers) for "
+    "the emulator, Lava and Loihi-class chips. All synapses but those of the memory M are fixed after training; M "
+    "starts empty in every story and learns by a local two-factor rule while it is read."
+)
+DATA = (
+    "**Data**: official bAbI v1.2 en-10k training files (CC BY 3.0, Facebook; Weston et al. 2015, "
+    "arXiv:1502.05698); see `datasets/babi.md`."
+)
+LIMITS = (
+    "**Limits**: each network knows the words of its task and nothing else; a story of more than 256 sentences "
+    "outruns its clock. The emulator's integers are those of Lava's simulation bit by bit; on silicon the plastic "
+    "part can agree only statistically, and no chip was at hand. Synthetic stories: nothing here says that the "
+    "networks understand English."
+)
 
 
 def percent(share: float) -> str:
@@ -44,7 +76,7 @@ def table(results: Sequence[Result]) -> str:
     ]
     for r in best:
         low, high = interval(r.chip, r.questions)
-        seeds = [s for s in results if s.task == r.task and s.official]
+        seeds = [s for s in results if s.task == r.task and s.official and s.together == 1]
         name = f"{r.task} {TASKS[r.task].replace('-', ' ')}" + ("*" if "generated" in r.protocol else "")
         lines.append(
             f"| {name} | {percent(r.error)} | {percent(r.chip)} | {100 * low:.1f} to {100 * high:.1f} | "
@@ -52,19 +84,64 @@ def table(results: Sequence[Result]) -> str:
             f"{', '.join(f'{100 * s.chip:.1f}' for s in seeds)} | {second(results, r.task)} | {ENTNET[r.task]:.1f} | "
             f"{r.spikes:,.0f}, {r.synaptic_operations / 1e6:.2f} million |"
         )
-    mean = [sum(values) / len(best) for values in zip(*((r.error, r.chip) for r in best), strict=True)]
+    means = [mean(values) for values in zip(*((r.error, r.chip) for r in best), strict=True)]
     solved = [sum(values) for values in zip(*((r.error < FLOOR, r.chip < FLOOR) for r in best), strict=True)]
     lines.append(
-        f"| **mean of {len(best)}** | **{percent(mean[0])}** | **{percent(mean[1])}** | | | | | "
+        f"| **mean of {len(best)}** | **{percent(means[0])}** | **{percent(means[1])}** | | | | | "
         f"{sum(ENTNET[r.task] for r in best) / len(best):.1f} | |"
     )
     lines.append(f"| below 5 % | {solved[0]} | {solved[1]} | | | | | | |")
     return "\n".join(lines)
 
 
+def joint_table(results: Sequence[Result]) -> str:
+    """One row per task: the network for all tasks that is shipped, and how far its seeds spread."""
+    runs = list(joint(results).values())
+    lines = [
+        "| task | float (torch) | integers (emulator) | all seeds: float | integers | EntNet, joint | SDNC, joint |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in runs[0]:
+        seeds = [next(s for s in run if s.task == r.task) for run in runs]
+        name = f"{r.task} {TASKS[r.task].replace('-', ' ')}" + ("*" if "generated" in r.protocol else "")
+        lines.append(
+            f"| {name} | {percent(r.error)} | {percent(r.chip)} | {', '.join(f'{100 * s.error:.1f}' for s in seeds)} | "
+            f"{', '.join(f'{100 * s.chip:.1f}' for s in seeds)} | {JOINT['EntNet'][r.task]:.1f} | {JOINT['SDNC'][r.task]:.1f} |"
+        )
+    means = [[mean(r.error for r in run), mean(r.chip for r in run)] for run in runs]
+    published = (mean(known[r.task] for r in runs[0]) for known in JOINT.values())
+    lines.append(
+        f"| **mean of {len(runs[0])}** | **{percent(means[0][0])}** | **{percent(means[0][1])}** | "
+        f"{' | '.join(', '.join(f'{100 * m:.1f}' for m in of) for of in zip(*means, strict=True))} | "
+        f"{' | '.join(f'{m:.1f}' for m in published)} |"
+    )
+    failed = [sum(r.error >= FLOOR for r in runs[0]), sum(r.chip >= FLOOR for r in runs[0])]
+    lines.append(f"| 5 % or more | {failed[0]} | {failed[1]} | | | | |")
+    return "\n".join(lines)
+
+
+def joint_parts(results: Sequence[Result]) -> list[str]:
+    """The part on one network for all tasks, if there is one."""
+    runs = list(joint(results).values())
+    if not runs:
+        return []
+    first = runs[0][0]
+    return [
+        f"## One network for all {first.together} tasks",
+        f"`spmn train babi --tasks 1-20 --preset joint --seed {first.seed} --data DIR`: {first.epochs} epochs, "
+        f"{first.seconds / 3600:.1f} hours, {first.parameters:,} parameters; shipped as `babi-joint`.",
+        joint_table(results),
+        JOINT_NOTES,
+    ]
+
+
 def second(results: Sequence[Result], task: int) -> str:
     """The second protocol: errors of the first run on generated stories alone."""
-    runs = [r for r in results if r.task == task and r.protocol == "generated" and not r.changed]
+    runs = [
+        r
+        for r in results
+        if r.task == task and r.protocol == "generated" and not r.changed and r.together == 1
+    ]
     return f"{100 * runs[0].error:.1f}, {100 * runs[0].chip:.1f}" if runs else ""
 
 
@@ -82,6 +159,11 @@ STAR = """\
 stories; validation is official stories alone."""
 
 
+JOINT_NOTES = """\
+As above, but one network and one vocabulary; validation picks the epoch with the lowest mean error. Published figures are on the
+test files."""
+
+
 def texts(results: Sequence[Result]) -> list[Path]:
     """Write everything that is text."""
     readme = README.read_text()
@@ -90,6 +172,7 @@ def texts(results: Sequence[Result]) -> list[Path]:
     contents = {
         HERE / "RESULTS.md": report(results),
         CARD: card(results),
+        **({JOINT_CARD: joint_card(results)} if joint(results) else {}),
         README: f"{before}{section(results)}{after}",
     }
     for path, text in contents.items():
@@ -113,6 +196,7 @@ def report(results: Sequence[Result]) -> str:
         table(results),
         NOTES,
         STAR,
+        *joint_parts(results),
         "## Every run",
         "| task | stories | seed | float, best epoch | float, last epoch | integers | equal answers | epochs | "
         "minutes on one core | parameters |\n|---|---|---|---|---|---|---|---|---|---|\n"
@@ -121,7 +205,7 @@ def report(results: Sequence[Result]) -> str:
             f"{percent(r.error)} | {percent(r.last)} | {percent(r.chip)} | {percent(r.agreement)} | "
             f"{r.epochs} | {r.seconds / 60:.1f} | {r.parameters:,} |"
             for r in results
-            if not r.changed
+            if not r.changed and r.together == 1
         ),
         *others(results),
         "## Error over epochs",
@@ -137,12 +221,30 @@ def others(results: Sequence[Result]) -> list[str]:
     rows = [
         f"| {r.task} | {r.changed} | {r.seed} | {percent(r.error)} | {percent(r.last)} | {percent(r.chip)} | {r.epochs} |"
         for r in results
-        if r.changed
+        if r.changed and r.together == 1
     ]
     head = "| task | changed | seed | float, best epoch | float, last epoch | integers | epochs |\n|---|---|---|---|---|---|---|"
     return (
         ["## Ablations", "The recipe with some settings changed.", "\n".join((head, *rows))] if rows else []
     )
+
+
+def joint_card(results: Sequence[Result]) -> str:
+    """The model card of the network for all tasks."""
+    parts = [
+        "# SPMN on bAbI: one spiking network with plastic synapses for all tasks",
+        "Made by `python -m experiments.babi write` from `results.json`; do not edit.",
+        WHAT.replace("one network per task", "one network"),
+        "**Use**: `spmn evaluate --pretrained babi-joint --data DIR --split test --runner emulator`, `spmn ask babi-joint`.",
+        DATA,
+        *joint_parts(results)[1:],
+        STAR,
+        LIMITS.replace(
+            "each network knows the words of its task", "the network knows the words of these tasks"
+        ),
+        "**Licence**: Apache-2.0.",
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def card(results: Sequence[Result]) -> str:
@@ -157,23 +259,17 @@ def card(results: Sequence[Result]) -> str:
     parts = [
         "# SPMN on bAbI: twenty spiking networks with plastic synapses",
         "Made by `python -m experiments.babi write` from `results.json`; do not edit.",
-        "**What**: one network per task. `network.safetensors` (half precision) for PyTorch, `program.h5` (integers) for "
-        "the emulator, Lava and Loihi-class chips. All synapses but those of the memory M are fixed after training; M "
-        "starts empty in every story and learns by a local two-factor rule while it is read.",
+        WHAT,
         "**Use**: `spmn evaluate --pretrained babi --data DIR --split test --runner emulator`, `spmn ask babi/1`, "
         "`spmn plot babi/16`, `spmn run spmn/pretrained/babi/task01/program.h5 --story story.txt`.",
-        "**Data**: official bAbI v1.2 en-10k training files (CC BY 3.0, Facebook; Weston et al. 2015, "
-        "arXiv:1502.05698); see `datasets/babi.md`.",
+        DATA,
         f"**Errors**\n\n{table(results)}",
         NOTES,
         STAR,
         "**Recipe**: `spmn train babi --tasks N --preset single --seed SEED --data DIR`; settings other than the "
         "default ones:",
         "| task | seed | settings |\n|---|---|---|\n" + "\n".join(recipes),
-        "**Limits**: each network knows the words of its task and nothing else; a story of more than 256 sentences "
-        "outruns its clock. The emulator's integers are those of Lava's simulation bit by bit; on silicon the plastic "
-        "part can agree only statistically, and no chip was at hand. Synthetic stories: nothing here says that the "
-        "networks understand English.",
+        LIMITS,
         "**Licence**: Apache-2.0.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -187,7 +283,7 @@ def pictures(results: Sequence[Result], folder: Path = HERE) -> list[Path]:
         figure = Figure(figsize=(6.0, 3.0), layout="constrained")
         FigureCanvasAgg(figure)
         axis = figure.subplots()
-        for r in (r for r in results if r.task == task):
+        for r in (r for r in results if r.task == task and r.together == 1):
             epochs = range(1, len(r.curve) + 1)
             width = 2.0 if r == best.get(task) else 0.9
             (line,) = axis.plot(

@@ -5,11 +5,13 @@
     spmn/pretrained/SET/taskNN/network.safetensors  weights in half precision: what "float" figures are about
     spmn/pretrained/SET/taskNN/program.h5           the same network as integers for the chip
 
-A task's folder is a run folder like any other: "babi/16" stands for it wherever a command takes one.
+A set that is one network for all its tasks has these files in its own folder instead. A network's folder is a
+run folder like any other: "babi/16" or "babi-joint" stands for it wherever a command takes one.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from spmn.errors import SettingsError
@@ -27,7 +29,15 @@ def tasks(name: str) -> list[int]:
     if name not in sets():
         known = f"choose one of {', '.join(sets())}" if sets() else "this version comes without any"
         raise SettingsError(f"there are no pretrained networks {name!r}; {known}")
+    if _joint(name):
+        told: list[int] = json.loads((HERE / name / "run.json").read_text())["source"]["tasks"]
+        return told
     return sorted(int(path.name.removeprefix("task")) for path in (HERE / name).glob("task[0-9]*"))
+
+
+def _joint(name: str) -> bool:
+    """Whether a set is one network for all its tasks."""
+    return (HERE / name / "run.json").exists()
 
 
 def folder(name: str, task: int) -> Path:
@@ -36,12 +46,14 @@ def folder(name: str, task: int) -> Path:
         raise SettingsError(
             f"pretrained {name!r} has no network for task {task}; it has {', '.join(map(str, tasks(name)))}"
         )
-    return HERE / name / f"task{task:02}"
+    return HERE / name if _joint(name) else HERE / name / f"task{task:02}"
 
 
 def located(run: str | Path) -> Path:
-    """A run folder by its path, or by a name such as "babi/16" where no such path exists."""
+    """A run folder by its path, or by a name such as "babi/16" or "babi-joint" where no such path exists."""
     name, slash, task = str(run).partition("/")
+    if not slash and name in sets() and _joint(name) and not Path(run).exists():
+        return HERE / name
     if slash and task.isdecimal() and name in sets() and not Path(run).exists():
         return folder(name, int(task))
     return Path(run)

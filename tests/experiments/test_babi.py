@@ -75,7 +75,7 @@ def test_a_run_is_measured_and_shipped(run: Run, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(
         results, "score", lambda network, *rest: scored.append(network) or score(network, *rest)
     )
-    result = results.measure(found)
+    (result,) = results.measure(found)
     for parameter in scored[0].parameters():
         assert torch.equal(parameter, parameter.half().float())  # what is shipped is what was measured
     assert result.protocol == "official"
@@ -97,7 +97,7 @@ def test_a_run_is_measured_and_shipped(run: Run, tmp_path: Path, monkeypatch: py
 @pytest.fixture
 def shelf(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A set "tiny" with a network for task 1."""
-    shipping.ship([run], [results.measure(run)], tmp_path / "shelf" / "tiny")
+    shipping.ship([run], results.measure(run), tmp_path / "shelf" / "tiny")
     (tmp_path / "shelf" / "tiny" / "README.md").write_text("card")
     monkeypatch.setattr(pretrained, "HERE", tmp_path / "shelf")
     return tmp_path / "shelf" / "tiny"
@@ -130,7 +130,7 @@ def test_pretrained_networks_are_scored(run: Run, tmp_path: Path) -> None:
         {"1": 50},
     )
     valid = asked("--data", str(run.folder.parent), "--split", "valid", "--tasks", "1")["tasks"]["1"]
-    assert valid["errors"]["1"] == results.measure(run).error
+    assert valid["errors"]["1"] == results.measure(run)[0].error
 
     table = CliRunner().invoke(app, ["evaluate", "--pretrained", "tiny", "--limit", "50"])
     assert "pretrained tiny: generated stories, runner: torch" in table.output
@@ -188,6 +188,64 @@ def test_how_long_generated_stories_are_read_is_free(run: Run) -> None:
     generated = dataclasses.replace(run, training=told, source=Source((1,)))
     assert {"epochs 99", "cycles 2", "stories 77"} <= set(official.split(", "))
     assert not {"epochs 99", "cycles 2", "stories 77"} & set(results.changed(generated).split(", "))
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A short training on two tasks together, of one of which the files hold too little."""
+    folder = tmp_path_factory.mktemp("both")
+    for task, questions in ((1, 300), (6, 100)):
+        babi.write(folder / f"qa{task}_{babi.TASKS[task]}_train.txt", generate(task, questions, 0))
+    small = Network(depth=1, heads=2, keys=16, values=32, embedding=16, encoder=32, decoder=32)
+    run = start(
+        folder / "joint-seed0",
+        Source((1, 6), str(folder), fill=200),
+        Preset(small, Training(epochs=2, fill=200)),
+    )
+    train(run, threads=1)
+    return run
+
+
+def test_one_network_for_several_tasks_is_measured_and_shipped(
+    both: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [dataclasses.replace(r, changed="") for r in results.measure(both)]
+    assert [(r.task, r.together, r.protocol) for r in found] == [
+        (1, 2, "official"),
+        (6, 2, "official and generated"),
+    ]
+    assert [r.key[:3] for r in found] == [key[:3] for key in results.keys(both)]
+    lines = [line["errors"] for line in both.metrics]
+    assert [r.curve for r in found] == [tuple(line[task] for line in lines) for task in ("1", "6")]
+    assert kept(found) == []  # none is for one task alone
+    better = [dataclasses.replace(r, seed=1, chip=r.chip / 2, error=r.error / 2) for r in found]
+    assert list(results.joint([*found, *better])) == [1, 0]
+
+    monkeypatch.setattr(pretrained, "HERE", tmp_path)
+    monkeypatch.setattr(shipping, "_run_of", lambda runs, result: both)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "README.md").write_text("card")
+    size = shipping.ship_joint([both], found, tmp_path / "two")
+    assert size == sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file())
+    assert (tmp_path / "two" / "README.md").read_text() == "card"
+    assert pretrained.tasks("two") == [1, 6]
+    assert pretrained.located("two") == pretrained.folder("two", 6) == tmp_path / "two"
+    assert open_run(tmp_path / "two").metrics[-1]["errors"] == lines[-1]
+    with pytest.raises(CheckpointError, match="measure it first"):
+        shipping.ship_joint([both], [], tmp_path / "two")
+
+    options = ["--data", str(both.folder.parent), "--split", "valid", "--runner", "emulator", "--json"]
+    done = CliRunner().invoke(app, ["evaluate", "--pretrained", "two", *options])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)["tasks"]
+    assert {task: report[task]["errors"] for task in report} == {
+        str(r.task): {str(r.task): r.chip} for r in found
+    }
+
+    text = "\n".join(writing.joint_parts(found))
+    assert f"| 6 yes no questions* | {100 * found[1].error:.1f} % | {100 * found[1].chip:.1f} % |" in text
+    assert f"| **mean of 2** | **{50 * (found[0].error + found[1].error):.1f} %** |" in text
+    assert "spmn ask babi-joint" in writing.joint_card(found)
 
 
 needs_results = pytest.mark.skipif(not results.RESULTS.exists(), reason="nothing was measured yet")
