@@ -54,7 +54,10 @@ RunFolder = Annotated[Path, RUN]
 
 @train_app.command("babi")
 def train_babi(
-    tasks: Tasks = "1",
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="bAbI tasks, such as 1,2,15 or 1-3. [default: 1; all with the preset joint]"),
+    ] = None,
     data: DataFolder = None,
     preset: Annotated[str, typer.Option(help="Settings to start from; a wrong name lists them.")] = "default",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training stories.")] = None,
@@ -77,6 +80,7 @@ def train_babi(
         raise SettingsError(
             "--device cuda, but torch sees no CUDA device; use --device cpu (spmn doctor tells more)"
         )
+    tasks = tasks or ("1-20" if preset == "joint" else "1")
     source, chosen = training.babi(parse_tasks(tasks), data, preset, epochs, seed, changes or ())
     folder = out or Path("runs") / f"babi-{tasks.replace(',', '_')}-{preset}-seed{seed}"
     with parallel.joined(device) as group:

@@ -52,7 +52,8 @@ class Source:
         return [story for task in self.tasks for story in unseen(task, questions, self.seed, seen)]
 
     def _extra(self) -> list[Story]:
-        wanted = {task: self.extra + self.missing.get(task, 0) for task in self.tasks}
+        missing = self.missing
+        wanted = {task: self.extra + missing.get(task, 0) for task in self.tasks}
         return [
             story
             for task, questions in wanted.items()
