@@ -123,7 +123,7 @@ def train_timeline(
         typer.Option(
             help="once: a cue stands for one event; perhaps: for one or none; again: for up to two."
         ),
-    ] = "again",
+    ] = "once",
     length: Annotated[int, typer.Option(help="Events of the longest streams in training.", min=2)] = 100,
     steps: StepCount = 1200,
     learning_rate: Rate = 3e-3,
