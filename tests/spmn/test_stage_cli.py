@@ -133,5 +133,5 @@ def test_a_curve_that_leaves_the_time_line_is_refused_before_training(tmp_path: 
         app, ["train", "timeline", "--upto", "600", "--out", str(tmp_path / "run"), "--steps", "1"]
     )
     assert isinstance(done.exception, SettingsError)
-    assert "length is 600; it must be from 4 to 512" in str(done.exception)
+    assert "length is 600; it must be from 2 to 512" in str(done.exception)
     assert not (tmp_path / "run").exists()
