@@ -3,6 +3,7 @@
 spmn sweep babi --tasks 1-20 --seeds 0-2 --preset single --data .../en-10k --out runs/single
 python -m experiments.babi measure runs/single      # float and integers, into results.json
 python -m experiments.babi ship runs/single         # the best run of each task into the package
+python -m experiments.babi bits --data .../en-10k   # error against bits of M, and energy, into bits.json
 python -m experiments.babi write                    # RESULTS.md, pictures, card, README table
 """
 
@@ -16,6 +17,7 @@ import typer
 from rich.console import Console
 
 from experiments import records
+from experiments.babi import bits as memory
 from experiments.babi import results, shipping, writing
 from experiments.babi.results import Result
 
@@ -63,10 +65,24 @@ def ship(folders: Folders) -> None:
 
 
 @app.command()
+def bits(
+    data: Annotated[Path, typer.Option(help="Folder of official files.")],
+    networks: Annotated[str, typer.Option(help="Sets of networks that are shipped.")] = "babi",
+    limit: Annotated[int, typer.Option(help="Validation questions per task, in whole stories.")] = 500,
+) -> None:
+    """Score the shipped networks with 2 to 8 bits of plastic memory, and enter that in bits.json."""
+    for network in networks.split(","):
+        for found in memory.measure(network, str(data), limit):
+            records.enter(found, memory.RESULTS)
+            console.print(f"{network}/{found.task}, {found.bits} bits: {found.error:.2%}")
+
+
+@app.command()
 def write() -> None:
-    """Make RESULTS.md, its pictures, the model card and the README's table from results.json."""
+    """Make RESULTS.md, its pictures, model cards and the README's table from results.json and bits.json."""
     found = records.read(Result, results.RESULTS)
-    for path in (*writing.pictures(found), *writing.texts(found)):
+    narrow = records.read(memory.Bits, memory.RESULTS)
+    for path in (*writing.pictures(found), *writing.texts(found, narrow)):
         console.print(f"wrote {path}")
 
 

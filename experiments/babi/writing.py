@@ -10,6 +10,8 @@ from statistics import mean
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.babi import bits
+from experiments.babi.bits import Bits
 from experiments.babi.results import Result, interval, joint, kept
 from experiments.babi.shipping import JOINT as JOINT_SHELF
 from experiments.babi.shipping import SHELF
@@ -159,18 +161,22 @@ STAR = """\
 stories; validation is official stories alone."""
 
 
+BITS_NOTES = """\
+Wrong answers in % of the shipped networks on the emulator, on the first validation stories; made by `python -m experiments.babi
+bits`. Energy: operations times what Loihi 1 was published to need for each (simulated, Davies et al. 2018), 8 bits; an estimate
+for the chip alone, without host, between all membrane updates inactive and all active."""
 JOINT_NOTES = """\
 As above, but one network and one vocabulary; validation picks the epoch with the lowest mean error. Published figures are on the
 test files."""
 
 
-def texts(results: Sequence[Result]) -> list[Path]:
+def texts(results: Sequence[Result], narrow: Sequence[Bits]) -> list[Path]:
     """Write everything that is text."""
     readme = README.read_text()
     before, rest = readme.split(BEGIN)
     after = rest.split(END)[1]
     contents = {
-        HERE / "RESULTS.md": report(results),
+        HERE / "RESULTS.md": report(results, narrow),
         CARD: card(results),
         **({JOINT_CARD: joint_card(results)} if joint(results) else {}),
         README: f"{before}{section(results)}{after}",
@@ -187,7 +193,7 @@ def section(results: Sequence[Result]) -> str:
     return f"{BEGIN}\n{table(results)}\n\n{NOTES}{star}\n{END}"
 
 
-def report(results: Sequence[Result]) -> str:
+def report(results: Sequence[Result], narrow: Sequence[Bits]) -> str:
     """RESULTS.md."""
     best = {r.task: r for r in kept(results)}
     parts = [
@@ -197,6 +203,7 @@ def report(results: Sequence[Result]) -> str:
         NOTES,
         STAR,
         *joint_parts(results),
+        *memory(narrow),
         "## Every run",
         "| task | stories | seed | float, best epoch | float, last epoch | integers | equal answers | epochs | "
         "minutes on one core | parameters |\n|---|---|---|---|---|---|---|---|---|---|\n"
@@ -214,6 +221,14 @@ def report(results: Sequence[Result]) -> str:
         "\n".join(f"![task {task}](task{task:02}.png)" for task in best),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def memory(narrow: Sequence[Bits]) -> list[str]:
+    """The part on bits of the plastic memory and energy, if they were measured."""
+    parts = []
+    for network in sorted({r.network for r in narrow}):
+        parts += [f"### {network}", bits.table(narrow, network)]
+    return ["## Bits of the plastic memory, and energy", BITS_NOTES, *parts] if parts else []
 
 
 def others(results: Sequence[Result]) -> list[str]:

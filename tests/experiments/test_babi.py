@@ -10,7 +10,8 @@ import torch
 from typer.testing import CliRunner
 
 from experiments import records
-from experiments.babi import results, shipping, writing
+from experiments.babi import bits, results, shipping, writing
+from experiments.babi.__main__ import app as experiment
 from experiments.babi.results import Result, interval, kept
 from spmn import pretrained
 from spmn.cli import app
@@ -190,6 +191,29 @@ def test_how_long_generated_stories_are_read_is_free(run: Run) -> None:
     assert not {"epochs 99", "cycles 2", "stories 77"} & set(results.changed(generated).split(", "))
 
 
+@pytest.mark.usefixtures("shelf")
+def test_bits_of_memory(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bits, "RESULTS", tmp_path / "bits.json")
+    monkeypatch.setattr(bits, "BITS", (6, 2))
+    options = ["--networks", "tiny", "--data", str(run.folder.parent), "--limit", "10"]
+    done = CliRunner().invoke(experiment, ["bits", *options])
+    assert done.exit_code == 0, done.output
+    found = records.read(bits.Bits, tmp_path / "bits.json")
+    assert [(r.network, r.task, r.bits, r.questions) for r in found] == [
+        ("tiny", 1, 6, 10),
+        ("tiny", 1, 2, 10),
+    ]
+    network = open_run(pretrained.folder("tiny", 1)).trained()
+    told = run.source.split()[1][:2]
+    for r in found:
+        report = score(network, told, "valid", "emulator", export(network, memory_bits=r.bits))
+        assert r.error == report.errors[1]
+        assert 0 < r.low < r.high
+    row = writing.memory(found)[3].splitlines()[2]
+    assert row.startswith(f"| 1 | 10 | {100 * found[0].torch:.1f} | {100 * found[0].error:.1f} | ")
+    assert writing.memory([]) == []
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A short training on two tasks together, of one of which the files hold too little."""
@@ -254,7 +278,8 @@ needs_results = pytest.mark.skipif(not results.RESULTS.exists(), reason="nothing
 @needs_results
 def test_texts_are_made_from_the_results() -> None:
     found = records.read(Result, results.RESULTS)
-    assert (HERE / "RESULTS.md").read_text() == writing.report(found)
+    narrow = records.read(bits.Bits, bits.RESULTS)
+    assert (HERE / "RESULTS.md").read_text() == writing.report(found, narrow)
     assert writing.CARD.read_text() == writing.card(found)
     assert writing.section(found) in writing.README.read_text()
     for task in {r.task for r in found}:
