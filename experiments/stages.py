@@ -27,7 +27,7 @@ from spmn.timeline import Course, Timeline
 from spmn.training import babi, start, train
 
 STEPS = {"similarity": 400, "timeline": 1000}
-EPOCHS = {1: 8}
+EPOCHS = {1: 8, 16: 8}
 OTHERWISE = 12
 
 
