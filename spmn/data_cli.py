@@ -97,6 +97,8 @@ def _generate(out: Path, tasks: str, seed: int, train: int, test: int, before: i
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise DataError(f"cannot create {str(out)!r}: {problem.strerror}; name a writable folder") from None
+    for task in chosen_tasks:  # refused now, not when half of them are written
+        generate(task, 0, seed, before)
     for task in chosen_tasks:
         training = generate(task, train, seed, before)
         seen = {story.key for story in training}

@@ -129,7 +129,7 @@ class Renaming:
 
 
 def by_task(groups: str, tasks: Iterable[int], vocabulary: Vocabulary) -> dict[int, Renaming]:
-    """How the stories of each task are told anew; tasks without groups are left out.
+    """How the stories of each task are told anew; tasks that are not named are left out.
 
     groups: those of all tasks ("mary john, milk football"), or of some ("2: mary john; 17: left right").
     Raises SettingsError for a task that is not trained or named twice, and as `Renaming.of` does.

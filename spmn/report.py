@@ -112,11 +112,13 @@ def evaluate_pretrained(
     told_of: dict[Path, list[Story]] = {}
     for task in tasks or pretrained.tasks(name):
         run = open_run(pretrained.folder(name, task))
-        if data is not None and run.folder not in told_of:
-            told_of[run.folder] = stories_of(run, data, split)
         if data is None:
             stories = unseen(task, 1000, 0, set())
+        elif split == "test":
+            stories = replace(run.source, tasks=(task,)).test(folder=data)
         else:
+            if run.folder not in told_of:
+                told_of[run.folder] = stories_of(run, data, split)
             stories = [story for story in told_of[run.folder] if story.task == task]
         program = None if runner == "torch" else load_program(run.folder / "program.h5")
         told = "generated" if data is None else split

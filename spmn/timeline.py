@@ -125,7 +125,7 @@ class Timeline(Stage):
         length = round(shortest * (course.length / shortest) ** random.random())
         cues = min(course.cues, length // self.difficulty.times)
         # short streams, too, teach all positions, and the early ones first
-        start = int((LONGEST - length + 1) ** random.random()) - 1
+        start = int((LONGEST - length + 2) ** random.random()) - 1
         streams = generate(random, max(1, course.events // length), length, cues, self.difficulty, start)
         return slot_loss(recall(self.network, streams), streams)
 

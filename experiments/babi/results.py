@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from spmn.data import limited
+from spmn.datasets.babi import TASKS
 from spmn.export import export
 from spmn.network import SPMN
 from spmn.report import score
@@ -119,13 +120,14 @@ def halved(network: SPMN) -> SPMN:
 
 
 def finished(folders: Iterable[Path]) -> list[Run]:
-    """The finished runs among these folders and the folders in them."""
+    """The finished runs of one task or of all among these folders and the folders in them."""
     runs = []
     for folder in folders:
         for path in [folder, *sorted(folder.iterdir())]:
             if (path / "run.json").exists():
                 run = open_run(path)
-                if len(run.metrics) >= run.training.epochs:
+                known = len(run.source.tasks) in (1, len(TASKS))
+                if known and len(run.metrics) >= run.training.epochs:
                     runs.append(run)
     return runs
 
@@ -154,11 +156,11 @@ def kept(results: Sequence[Result]) -> list[Result]:
 
 
 def joint(results: Sequence[Result]) -> dict[int, list[Result]]:
-    """The official runs for all tasks together, by seed, the one that is shipped first: the mean over its
-    tasks of the larger error (float or integers) is smallest."""
+    """The official runs for all twenty tasks together, by seed, the one that is shipped first: the mean over
+    its tasks of the larger error (float or integers) is smallest."""
     runs: dict[int, list[Result]] = {}
     for result in results:
-        if result.official and result.together > 1:
+        if result.official and result.together == len(TASKS):
             runs.setdefault(result.seed, []).append(result)
 
     def larger(seed: int) -> float:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -38,11 +39,12 @@ def ship_joint(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = JOIN
     if not chosen:
         raise CheckpointError("results.json has no run of all tasks by its recipe; measure it first")
     run = _run_of(runs, chosen[0])
-    card = shelf / "README.md"
-    kept = card.read_bytes() if card.exists() else None
-    _ship(run, shelf)
-    if kept is not None:
-        card.write_bytes(kept)
+    shelf.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=shelf.parent) as folder:  # its card stays, whatever happens
+        made = Path(folder) / shelf.name
+        _ship(run, made)
+        for path in made.iterdir():
+            path.replace(shelf / path.name)
     return _weighed(shelf)
 
 

@@ -47,12 +47,16 @@ def train(
     """Train models on tasks, each alone, and enter what they reach."""
     every = parse_tasks(tasks)
     for some, seed, name in itertools.product(
-        [every] if joint else [(task,) for task in every], parse_seeds(seeds), models.split(",")
+        [every] if joint else [(task,) for task in every], parse_seeds(seeds), _named(models)
     ):
         source = Source(some, None if data is None else str(data), seed=seed, fill=FILL if joint else 0)
         title = f"{name}, {'all tasks' if joint else f'task {some[0]}'}, seed {seed}"
         told = partial(_report, title)
         records.enter(harness.train(name, source, seed, epochs, threads, told), results)
+
+
+def _named(models: str) -> list[str]:
+    return [name.strip() for name in models.split(",")]
 
 
 def _report(title: str, epoch: int, training: float, valid: float) -> None:
@@ -98,7 +102,7 @@ def grow(
     results: Annotated[Path, typer.Option(help="The file that results go to.")] = lengths.RESULTS,
 ) -> None:
     """Train on generated stories of the usual length, then answer ones of 10 to 1,000 statements."""
-    for task, seed, name in itertools.product(parse_tasks(tasks), parse_seeds(seeds), models.split(",")):
+    for task, seed, name in itertools.product(parse_tasks(tasks), parse_seeds(seeds), _named(models)):
         told = partial(_report, f"{name}, task {task}, seed {seed}")
         for found in lengths.measure(name, task, seed, epochs, threads, told):
             records.enter(found, results)

@@ -14,9 +14,9 @@ class EntNet(Baseline):
     """20 slots of 100, as published.
 
         g = sigmoid(s . h + s . w);   h <- unit(h + g phi(U h + V w + W s)), which starts as w
-        p = softmax(q . h);           answer = R phi(q + H sum p h)
+        p = softmax(q . h);           answer = R psi(q + H sum p h)
 
-    s: statement, q: question, w: the slot's key, phi: PReLU.
+    s: statement, q: question, w: the slot's key, phi and psi: PReLU.
     """
 
     name = "EntNet"

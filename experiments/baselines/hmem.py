@@ -14,7 +14,7 @@ class HMem(Baseline):
     """One Hebbian matrix M, read before it is written; three hops of recall.
 
         k = relu(K s);   v = relu(V s + F M k);   M <- M + plus (1 - M) v k^T - minus M k^2
-        k_0 = relu(R q);   v_h = M k_h;   k_{h+1} = relu(R q + G v_h);   answer = O v_3
+        k_0 = relu(R q);   v_h = M k_h;   k_{h+1} = relu(R q + G v_h);   answer = O v_2
 
     s: statement, q: question. plus and minus are trained, keys and values scaled to a length of at most 1
     so that M stays below its bound 1.

@@ -33,16 +33,17 @@ class Length:
     model: str
     task: int
     seed: int
-    statements: int  # before the first question
+    epochs: int
+    statements: int  # at least so many before the first question
     questions: int
     error: float  # share of wrong answers
-    seconds: float  # to read and answer one story, per event, one at a time
+    seconds: float  # to read and answer one story as a whole, per event
     state: int  # bytes carried along after so many events
 
     @property
-    def key(self) -> tuple[str, int, int, int]:
+    def key(self) -> tuple[str, int, int, int, int]:
         """What tells records apart."""
-        return self.model, self.task, self.statements, self.seed
+        return self.model, self.task, self.epochs, self.statements, self.seed
 
 
 def measure(
@@ -70,6 +71,7 @@ def judged(found: Fit, name: str, task: int, seed: int, statements: int, told: s
         model=name,
         task=task,
         seed=seed,
+        epochs=len(found.curve),
         statements=statements,
         questions=sum(int((s.target != -1).sum()) for s in streams),
         error=error,
@@ -82,17 +84,18 @@ def table(found: Sequence[Length]) -> str:
     """A row per task and model, a column per length."""
     lengths = sorted({r.statements for r in found})
     rows = [
-        f"| task | model | {' | '.join(f'{n:,} statements' for n in lengths)} | microseconds per event, "
-        f"{lengths[0]} to {lengths[-1]:,} | state, bytes, {lengths[0]} to {lengths[-1]:,} |",
-        "|---" * (4 + len(lengths)) + "|",
+        f"| task | model | epochs | {' | '.join(f'{n:,} statements' for n in lengths)} | "
+        f"microseconds per event, {lengths[0]} to {lengths[-1]:,} | "
+        f"state, bytes, {lengths[0]} to {lengths[-1]:,} |",
+        "|---" * (5 + len(lengths)) + "|",
     ]
-    for task, model in sorted({(r.task, r.model) for r in found}):
-        of = {n: [r for r in found if (r.task, r.model, r.statements) == (task, model, n)] for n in lengths}
+    for row in sorted({(r.task, r.model, r.epochs) for r in found}):
+        trained = [r for r in found if (r.task, r.model, r.epochs) == row]
+        of = {n: [r for r in trained if r.statements == n] for n in lengths}
         errors = (", ".join(f"{100 * r.error:.1f}" for r in some) for some in of.values())
         ends = [of[n][0] for n in (lengths[0], lengths[-1]) if of[n]]
         cells = (
-            f"{task}",
-            model,
+            *map(str, row),
             *errors,
             " to ".join(f"{1e6 * r.seconds:,.0f}" for r in ends),
             " to ".join(f"{r.state:,}" for r in ends),

@@ -1,7 +1,7 @@
 """End-to-end memory network (Sukhbaatar et al. 2015, arXiv:1503.08895): every statement is kept as it was.
 
-Left out are its linear start (softmax put in late), random noise (empty memories), and fixed position code:
-sentences are those of all networks here.
+Left out are its linear start (softmax put in late), random noise (empty memories), the tie of the answers to
+the last hop's words, and its fixed position code: sentences are those of all networks here.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class MemN2N(Baseline):
         of = told(events)
         statement = of.statement[of.story]  # [Q, N]
         seen = memories(of, statement.shape[1])
-        age = (of.before[:, None] - 1 - torch.arange(statement.shape[1])).clamp(0, CLOCK - 1)
         u = self.sentences[0](of.words, of.asks)[of.question]
+        age = (of.before[:, None] - 1 - torch.arange(statement.shape[1], device=u.device)).clamp(0, CLOCK - 1)
         memory = [
             part(of.words, of.asks)[statement] + times[age]
             for part, times in zip(self.sentences, self.age, strict=True)

@@ -13,7 +13,7 @@ from spmn.network import Sentences
 
 
 class Transformer(Baseline):
-    """Statements attend to those before them, a question to all statements before it.
+    """Statements attend to themselves and those before, a question to itself and the statements before it.
 
     Positions are sinusoids of the statement's number. Layers: pre-norm attention and MLP.
     """

@@ -242,6 +242,9 @@ def test_one_network_for_several_tasks_is_measured_and_shipped(
     lines = [line["errors"] for line in both.metrics]
     assert [r.curve for r in found] == [tuple(line[task] for line in lines) for task in ("1", "6")]
     assert kept(found) == []  # none is for one task alone
+    assert results.joint(found) == {}  # not all tasks
+    monkeypatch.setattr(results, "TASKS", (1, 6))
+    assert [r.folder for r in results.finished([both.folder.parent])] == [both.folder]
     better = [dataclasses.replace(r, seed=1, chip=r.chip / 2, error=r.error / 2) for r in found]
     assert list(results.joint([*found, *better])) == [1, 0]
 

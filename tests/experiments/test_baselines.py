@@ -14,11 +14,15 @@ from typer.testing import CliRunner
 from experiments import records
 from experiments.baselines import harness, lengths, likeness, writing
 from experiments.baselines.__main__ import app
-from experiments.baselines.harness import MODELS, Result
+from experiments.baselines.entnet import EntNet
+from experiments.baselines.harness import MODELS, Result, errors_by_task
+from experiments.baselines.hmem import HMem
 from experiments.baselines.interface import Baseline
 from experiments.baselines.lengths import Length
 from experiments.baselines.likeness import Likeness
+from experiments.baselines.lstm import LSTM
 from experiments.baselines.majority import Majority
+from experiments.baselines.memn2n import MemN2N
 from experiments.baselines.ours import Ours
 from experiments.baselines.second_generation import (
     DEPTH,
@@ -35,7 +39,7 @@ from spmn.datasets.corpus import Corpus
 from spmn.datasets.generator import generate
 from spmn.datasets.sentences import generate as generate_sentences
 from spmn.errors import SettingsError
-from spmn.events import QUESTION, Stream, Vocabulary, collate, stream
+from spmn.events import QUESTION, STATEMENT, Events, Stream, Vocabulary, collate, stream
 from spmn.network import Encoder, Sentences, distinct
 from spmn.senses import Analog
 from spmn.settings import Network
@@ -97,6 +101,95 @@ def test_what_was_told_before_a_question_matters(model: type[Baseline], streams:
         assert not torch.allclose(network(other), first, atol=1e-6)
         assert not torch.allclose(network(asked)[0], first[0], atol=1e-6)
         assert torch.allclose(network(asked)[1:], first[1:], atol=1e-5)  # questions are not written
+        later = collate(streams[:1])
+        later.words[0, question + 1] = later.words[0, 1 if question > 1 else 0].roll(1)
+        assert torch.allclose(network(later)[0], first[0], atol=1e-6)  # nothing is read ahead
+        assert not torch.allclose(network(later)[1], first[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("model", READERS.values(), ids=READERS)
+def test_operations_are_counted(model: type[Baseline], streams: Sequence[Stream]) -> None:
+    few, many = (harness.operations(model(VOCABULARY).eval(), streams[:n]) for n in (1, 45))
+    assert few > 2000
+    assert many == pytest.approx(few, rel=0.2)
+
+
+def test_operations_of_a_recurrent_layer_by_hand(streams: Sequence[Stream]) -> None:
+    network = LSTM(VOCABULARY).eval()
+    statements, answers = 10, len(VOCABULARY.answers)
+    assert int((streams[0].kind == STATEMENT).sum()) == statements
+    recurrent = statements * 4 * 256 * (64 + 256)
+    decoded = (256 + 64) * 128 + 128 * answers
+    assert harness.operations(network, streams[:1]) == pytest.approx(recurrent / 5 + decoded)
+
+
+def one_story() -> Events:
+    """Two statements and a question."""
+    return collate([stream(TOLD[0], VOCABULARY)]).at(slice(0, 3))
+
+
+def vectors(sentences: Sentences, events: Events) -> tuple[torch.Tensor, torch.Tensor]:
+    x = sentences(events.words[0], events.kind[0] == QUESTION)
+    return x[:2], x[2]
+
+
+@torch.no_grad()
+def test_entnet_by_hand() -> None:
+    torch.manual_seed(0)
+    network, events = EntNet(VOCABULARY).eval(), one_story()
+    for part in (network.phi, network.psi):
+        part.weight.uniform_(0.1, 0.9)
+    statements, q = vectors(network.sentences, events)
+    slots = [key.clone() for key in network.key]
+    for s in statements:
+        for j, w in enumerate(network.key):
+            gate = 1 / (1 + torch.exp(-(s @ slots[j] + s @ w)))
+            new = network.own.weight @ slots[j] + network.keyed.weight @ w + network.said.weight @ s
+            new = torch.where(new > 0, new, network.phi.weight * new)
+            slots[j] = slots[j] + gate * new
+            slots[j] = slots[j] / slots[j].norm()
+    match = torch.stack([q @ h for h in slots])
+    p = torch.exp(match) / torch.exp(match).sum()
+    u = q + network.recalled.weight @ sum(share * h for share, h in zip(p, slots, strict=True))
+    expected = network.answer.weight @ torch.where(u > 0, u, network.psi.weight * u)
+    assert torch.allclose(network(events)[0], expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_memn2n_by_hand() -> None:
+    torch.manual_seed(0)
+    network, events = MemN2N(VOCABULARY).eval(), one_story()
+    u = vectors(network.sentences[0], events)[1]
+    for hop in range(3):
+        given, content = (
+            vectors(network.sentences[k], events)[0] + network.age[k, [1, 0]] for k in (hop, hop + 1)
+        )
+        match = given @ u
+        p = torch.exp(match) / torch.exp(match).sum()
+        u = u + p[0] * content[0] + p[1] * content[1]
+    expected = network.answer.weight @ u + network.answer.bias
+    assert torch.allclose(network(events)[0], expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_hmem_by_hand() -> None:
+    torch.manual_seed(0)
+    network, events = HMem(VOCABULARY).eval(), one_story()
+
+    def capped(x: torch.Tensor) -> torch.Tensor:
+        return x / max(1.0, float(x.norm()))
+
+    statements, q = vectors(network.sentences, events)
+    m = torch.zeros(100, 100)
+    for s in statements:
+        k = capped(network.key(s).clamp_min(0))
+        v = capped((network.value(s) + network.before.weight @ (m @ k)).clamp_min(0))
+        m = m + 0.5 * (1 - m) * torch.outer(v, k) - 0.5 * m * k[None] ** 2
+    k = capped(network.asked(q).clamp_min(0))
+    for _ in range(2):
+        k = capped((network.asked(q) + network.again.weight @ (m @ k)).clamp_min(0))
+    expected = network.answer.weight @ (m @ k) + network.answer.bias
+    assert torch.allclose(network(events)[0], expected, atol=1e-5)
 
 
 def test_the_best_epoch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +346,13 @@ def test_longer_stories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(lengths, "STATEMENTS", (10, 40))
     monkeypatch.setattr(lengths, "QUESTIONS", 20)
     monkeypatch.setattr(lengths, "fit", partial(fit_few, 100))
+    read: list[int] = []
+
+    def judge(network: Baseline, streams: Sequence[Stream]) -> dict[int, float]:
+        read.append(min(int(np.flatnonzero(s.kind == QUESTION)[0]) for s in streams))
+        return errors_by_task(network, streams)
+
+    monkeypatch.setattr(lengths, "errors_by_task", judge)
     options = ["--models", "LSTM,Transformer", "--tasks", "2", "--epochs", "1"]
     told = CliRunner().invoke(app, ["grow", *options, "--results", str(tmp_path / "l.json")])
     assert told.exit_code == 0, told.output
@@ -261,11 +361,12 @@ def test_longer_stories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert [(r.model, r.statements) for r in found] == [
         (model, n) for model in ("LSTM", "Transformer") for n in (10, 40)
     ]
-    assert all(r.questions == 20 and 0 <= r.error <= 1 and r.seconds > 0 for r in found)
+    assert [10 <= n < 20 for n in read] == [n < 40 for n in read] == [True, False] * 2
+    assert all(r.epochs == 1 and r.questions == 20 and 0 <= r.error <= 1 and r.seconds > 0 for r in found)
     assert found[0].state == found[1].state  # of the LSTM
     assert 4 * found[2].state == found[3].state
     page, picture = writing.write([], [], found, tmp_path)
-    assert "| 2 | LSTM | " in page.read_text()
+    assert "| 2 | LSTM | 1 | " in page.read_text()
     assert picture.stat().st_size > 5000
 
 

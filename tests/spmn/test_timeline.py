@@ -164,6 +164,17 @@ def test_short_streams_teach_all_positions(monkeypatch: pytest.MonkeyPatch) -> N
     assert max(starts) > 300
 
 
+def test_cues_start_with_the_keys_of_their_events() -> None:
+    network = timeline.build(SMALL)
+    for level in network.levels:
+        key, both, last = SMALL.width, 2 * SMALL.width, 2 * SMALL.width + SMALL.recall
+        assert torch.equal(level.drive.weight[key:both], level.drive.weight[:key])
+        assert torch.equal(level.drive.gain[key:both], level.drive.gain[:key])
+        assert level.drive.bias[:both].unique().tolist() == pytest.approx([-0.5])
+        assert level.drive.bias[both:last].unique().tolist() == pytest.approx([-0.8])
+        assert (level.drive.bias[last:] == 1).all()  # gates stay open
+
+
 def test_the_program_was_calibrated_at_all_positions() -> None:
     told = timeline.typical(np.random.default_rng(0))
     assert timeline.watching(told).seen["position"][:, : timeline.LONGEST].sum((0, 1, 2)).min() > 0

@@ -107,6 +107,8 @@ def test_long_stories_are_asked_about_at_their_end(task: int, before: int) -> No
     for story in stories:
         first = next(n for n, line in enumerate(story.lines) if line.is_question)
         assert first >= before
+        if task == 1:  # somebody moved in the latest statements, so the first question comes at once
+            assert first == before + before % 2
         assert len(story.lines) < before + 150
     assert check(stories).faults == 0
 
