@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from spmn import training
+from spmn import renaming
 from spmn.data import Source
 from spmn.datasets.babi import Story
 from spmn.errors import CheckpointError, SettingsError
@@ -193,7 +193,7 @@ def test_names_change_from_a_share_of_the_epochs_on(tmp_path: Path, monkeypatch:
             renamed.append(len(lines))
             return super().__call__(story, random)
 
-    monkeypatch.setattr(training, "Renaming", Counting)
+    monkeypatch.setattr(renaming, "Renaming", Counting)
     settings = Training(epochs=4, rename="john mary", rename_from=0.5)
     run = start(tmp_path, Source((1,), questions=60), Preset(NETWORK, settings))
     train(run, report=lambda kind, values: lines.append(1) if kind == "epoch" else None)
