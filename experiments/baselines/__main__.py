@@ -52,7 +52,8 @@ def train(
         source = Source(some, None if data is None else str(data), seed=seed, fill=FILL if joint else 0)
         title = f"{name}, {'all tasks' if joint else f'task {some[0]}'}, seed {seed}"
         told = partial(_report, title)
-        records.enter(harness.train(name, source, seed, epochs, threads, told), results)
+        found = harness.fit(name, source, seed, epochs, threads, told)
+        records.enter(harness.measured(found), results)
 
 
 def _named(models: str) -> list[str]:

@@ -76,6 +76,8 @@ class Fit:
     """A network at its best epoch, and how it got there."""
 
     network: Baseline
+    source: Source
+    seed: int
     vocabulary: Vocabulary
     checks: list[Stream]  # validation stories
     validation: list[tuple[float, ...]]  # error by epoch and task
@@ -114,7 +116,7 @@ def fit(
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
-    found = Fit(network, vocabulary, checks, [], [], 0.0)
+    found = Fit(network, source, seed, vocabulary, checks, [], [], 0.0)
     best = network.state_dict()
     began = time.monotonic()
     for epoch in range(settings.epochs):
@@ -146,21 +148,14 @@ def fit(
     return replace(found, seconds=round(time.monotonic() - began, 1))
 
 
-def train(
-    name: str,
-    source: Source,
-    seed: int,
-    epochs: int | None = None,
-    threads: int = 1,
-    report: Report = lambda *of: None,
-) -> Result:
-    """`fit`, in numbers."""
-    found = fit(name, source, seed, epochs, threads, report)
+def measured(found: Fit) -> Result:
+    """A fit, in numbers."""
+    source = found.source
     filled = " and generated" if source.missing else ""
     return Result(
-        model=name,
+        model=found.network.name,
         tasks=source.tasks,
-        seed=seed,
+        seed=found.seed,
         stories="generated" if source.folder is None else f"official{filled}",
         epochs=len(found.curve),
         questions=sum(int((s.kind == QUESTION).sum()) for s in found.checks),

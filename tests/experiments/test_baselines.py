@@ -205,7 +205,7 @@ def test_the_best_epoch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(torch.equal(seen[1][name], tensor) for name, tensor in found.network.state_dict().items())
     assert any(not torch.equal(seen[2][name], tensor) for name, tensor in seen[1].items())
     errors = iter((0.5, 0.2, 0.3))
-    result = harness.train("SPMN", Source((1,), questions=60), seed=0, epochs=3)
+    result = harness.measured(harness.fit("SPMN", Source((1,), questions=60), seed=0, epochs=3))
     assert (result.error, result.errors, result.last) == (0.2, (0.2,), 0.3)
     assert result.curve == (0.5, 0.2, 0.3)
     untrained = {"clue.weight", "clue.bias", "completion.weight", "completion.bias"}
@@ -275,7 +275,7 @@ def test_operations_are_counted_by_hand(streams: Sequence[Stream]) -> None:
 
 def test_a_training_is_entered_once(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    result = harness.train("SPMN 0.0.1", Source((1,), questions=60), seed=0, epochs=1)
+    result = harness.measured(harness.fit("SPMN 0.0.1", Source((1,), questions=60), seed=0, epochs=1))
     assert len(result.curve) == len(result.training) == 1
     records.enter(result, path)
     records.enter(result, path)
@@ -284,7 +284,7 @@ def test_a_training_is_entered_once(tmp_path: Path) -> None:
     assert [r.stories for r in records.read(Result, path)] == ["generated", "official"]
     assert "| 1 single supporting fact | generated | SPMN 0.0.1 | 1 | " in writing.report([result], [], [])
     with pytest.raises(SettingsError, match="no model 'GPT'; choose one of SPMN"):
-        harness.train("GPT", Source((1,), questions=60), seed=0)
+        harness.measured(harness.fit("GPT", Source((1,), questions=60), seed=0))
 
 
 def test_command(tmp_path: Path) -> None:
