@@ -23,11 +23,9 @@ from experiments.baselines.harness import MODELS
 from spmn import stage_cli
 from spmn.data import Source
 from spmn.datasets.babi import parse_tasks
+from spmn.settings import PRESETS
 from spmn.similarity import parts
 from spmn.sweep import parse_seeds
-
-FILL = 10_000
-"""Questions per task that one network for all tasks trains on."""
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
@@ -46,10 +44,11 @@ def train(
 ) -> None:
     """Train models on tasks, each alone, and enter what they reach."""
     every = parse_tasks(tasks)
+    fill = PRESETS["joint"].training.fill if joint else 0
     for some, seed, name in itertools.product(
         [every] if joint else [(task,) for task in every], parse_seeds(seeds), _named(models)
     ):
-        source = Source(some, None if data is None else str(data), seed=seed, fill=FILL if joint else 0)
+        source = Source(some, None if data is None else str(data), seed=seed, fill=fill)
         title = f"{name}, {'all tasks' if joint else f'task {some[0]}'}, seed {seed}"
         told = partial(_report, title)
         found = harness.fit(name, source, seed, epochs, threads, told)

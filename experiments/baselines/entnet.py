@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from experiments.baselines.interface import Baseline, in_story_order, told
+from experiments.baselines.interface import Baseline, read, told
 from spmn.events import Events, Vocabulary
 from spmn.network import Sentences
 
@@ -36,20 +36,16 @@ class EntNet(Baseline):
     def forward(self, events: Events) -> Tensor:
         of = told(events)
         x = self.sentences(of.words, of.asks)
-        h = self.key.expand(len(of.statement), -1, -1)
         keyed, said = self.keyed(self.key), self.said(x)
-        found = []
-        for n in range(of.statement.shape[1] + 1):
-            asked = (of.before == n).nonzero()[:, 0]
-            if len(asked):
-                found.append((asked, self.recall(x[of.question[asked]], h[of.story[asked]])))
-            if n < of.statement.shape[1]:
-                which = of.statement[:, n]
-                s = x[which][:, None]
-                gate = torch.sigmoid((s * h).sum(-1) + (s * self.key).sum(-1))[..., None]
-                new = self.phi((self.own(h) + keyed + said[which][:, None]).flatten(0, 1)).view_as(h)
-                h = nn.functional.normalize(h + gate * new, dim=-1)
-        return in_story_order(of, found)
+
+        def write(which: Tensor, h: Tensor) -> Tensor:
+            s = x[which][:, None]
+            gate = torch.sigmoid((s * h).sum(-1) + (s * self.key).sum(-1))[..., None]
+            new = self.phi((self.own(h) + keyed + said[which][:, None]).flatten(0, 1)).view_as(h)
+            return nn.functional.normalize(h + gate * new, dim=-1)
+
+        start = self.key.expand(len(of.statement), -1, -1)
+        return read(of, start, lambda which, h: self.recall(x[which], h), write)
 
     def recall(self, q: Tensor, h: Tensor) -> Tensor:
         """Answer logits of questions [Q, n] to slots [Q, slots, n]."""

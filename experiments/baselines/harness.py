@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import torch
@@ -88,10 +89,6 @@ class Fit:
     def curve(self) -> tuple[float, ...]:
         """Mean validation error by epoch."""
         return tuple(mean(errors) for errors in self.validation)
-
-
-def mean(errors: Sequence[float]) -> float:
-    return sum(errors) / len(errors)
 
 
 def fit(

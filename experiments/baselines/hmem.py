@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from experiments.baselines.interface import Baseline, in_story_order, told
+from experiments.baselines.interface import Baseline, read, told
 from spmn.events import Events, Vocabulary
 from spmn.network import Sentences
 
@@ -37,18 +37,15 @@ class HMem(Baseline):
         x = self.sentences(of.words, of.asks)
         keys, values, asks = short(self.key(x).relu()), self.value(x), self.asked(x)
         plus, minus = self.strength.sigmoid()
-        m = x.new_zeros(len(of.statement), self.width, self.width)  # [B, value, key]
-        found = []
-        for n in range(of.statement.shape[1] + 1):
-            asked = (of.before == n).nonzero()[:, 0]
-            if len(asked):
-                found.append((asked, self.recall(asks[of.question[asked]], m[of.story[asked]])))
-            if n < of.statement.shape[1]:
-                which = of.statement[:, n]
-                k = keys[which][:, None]
-                v = short((values[which] + self.before((m @ k.mT)[..., 0])).relu())[..., None]
-                m = m + plus * (1 - m) * v * k - minus * m * k**2
-        return in_story_order(of, found)
+
+        def write(which: Tensor, m: Tensor) -> Tensor:
+            k = keys[which][:, None]
+            v = short((values[which] + self.before((m @ k.mT)[..., 0])).relu())[..., None]
+            after: Tensor = m + plus * (1 - m) * v * k - minus * m * k**2
+            return after
+
+        start = x.new_zeros(len(of.statement), self.width, self.width)  # [B, value, key]
+        return read(of, start, lambda which, m: self.recall(asks[which], m), write)
 
     def recall(self, q: Tensor, m: Tensor) -> Tensor:
         """Answer logits of questions [Q, n] to matrices [Q, n, n]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -60,11 +60,23 @@ def memories(of: Told, width: int) -> Tensor:
     return torch.arange(width, device=of.before.device) < of.before[:, None]
 
 
-def in_story_order(of: Told, found: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Rows of questions that were met statement by statement, story by story.
+def read(
+    of: Told,
+    state: Tensor,
+    answer: Callable[[Tensor, Tensor], Tensor],
+    write: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Tell all stories statement by statement, and answer each question after the last one before it.
 
-    found: of every number of statements, which questions follow it, and a row for each of them.
+    state: [B, ...]; answer(sentences [q], state [q, ...]) gives a row for each of these questions;
+    write(sentences [B], state) the state after a statement. Returns the rows story by story.
     """
-    which = torch.cat([questions for questions, _ in found])
-    rows = torch.cat([row for _, row in found])
-    return rows[torch.argsort(which)]
+    which, rows = [], []
+    for n in range(of.statement.shape[1] + 1):
+        asked = (of.before == n).nonzero()[:, 0]
+        if len(asked):
+            which.append(asked)
+            rows.append(answer(of.question[asked], state[of.story[asked]]))
+        if n < of.statement.shape[1]:
+            state = write(of.statement[:, n], state)
+    return torch.cat(rows)[torch.argsort(torch.cat(which))]

@@ -19,7 +19,6 @@ from spmn.events import collate, stream
 
 RESULTS = Path(__file__).with_name("lengths.json")
 STATEMENTS = (10, 30, 100, 300, 1000)
-TASKS = (1, 2, 6)
 MODELS = ("SPMN", "LSTM", "Transformer")
 QUESTIONS = 250
 TIMED = 3
@@ -54,13 +53,14 @@ def measure(
     found = fit(name, source, seed, epochs, threads, report)
     told = {story.key for side in source.split() for story in side}
     for statements in STATEMENTS:
-        yield judged(found, name, task, seed, statements, told)
+        yield judged(found, statements, told)
 
 
 @torch.no_grad()
-def judged(found: Fit, name: str, task: int, seed: int, statements: int, told: set[str]) -> Length:
+def judged(found: Fit, statements: int, told: set[str]) -> Length:
     """Error and time on new stories with so many statements before their first question."""
-    streams = [stream(s, found.vocabulary) for s in unseen(task, QUESTIONS, seed, told, statements)]
+    (task,) = found.source.tasks
+    streams = [stream(s, found.vocabulary) for s in unseen(task, QUESTIONS, found.seed, told, statements)]
     error = errors_by_task(found.network, streams)[task]
     one, seconds = collate(streams[:1]), []
     for _ in range(TIMED):
@@ -68,9 +68,9 @@ def judged(found: Fit, name: str, task: int, seed: int, statements: int, told: s
         found.network(one)
         seconds.append(time.perf_counter() - start)
     return Length(
-        model=name,
+        model=found.network.name,
         task=task,
-        seed=seed,
+        seed=found.seed,
         epochs=len(found.curve),
         statements=statements,
         questions=sum(int((s.target != -1).sum()) for s in streams),

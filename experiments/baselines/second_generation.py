@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from experiments.baselines.interface import Baseline, in_story_order, told
+from experiments.baselines.interface import Baseline, read, told
 from spmn.events import Events, Vocabulary
 from spmn.network import Sentences
 from spmn.perceiver import Scene
@@ -96,18 +96,17 @@ class SecondGeneration(Baseline):
         of = told(events)
         x = self.sentences(of.words, of.asks)
         masks = self.memory.masks(x)
-        m = self.memory.start.expand(len(of.statement), -1, -1, -1)
-        found = []
-        for n in range(of.statement.shape[1] + 1):
-            asked = (of.before == n).nonzero()[:, 0]
-            if len(asked):
-                question = of.question[asked]
-                of_asked = Masks(*(mask[question] for mask in masks))
-                recalled = self.recall(candidate(m[of.story[asked]], of_asked))
-                found.append((asked, self.decoder(torch.cat((recalled, x[question]), -1))))
-            if n < of.statement.shape[1]:
-                m = updated(m, Masks(*(mask[of.statement[:, n]] for mask in masks)))
-        return in_story_order(of, found)
+
+        def at(which: Tensor) -> Masks:
+            return Masks(*(mask[which] for mask in masks))
+
+        def answer(which: Tensor, m: Tensor) -> Tensor:
+            recalled = self.recall(candidate(m, at(which)))
+            logits: Tensor = self.decoder(torch.cat((recalled, x[which]), -1))
+            return logits
+
+        start = self.memory.start.expand(len(of.statement), -1, -1, -1)
+        return read(of, start, answer, lambda which, m: updated(m, at(which)))
 
     def state(self, events: int) -> int:
         return 4 * DEPTH * WIDTH**2
