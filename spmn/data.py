@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from spmn.datasets.babi import Story, load, split_by_story, without
@@ -34,25 +34,27 @@ class Source:
 
         Raises DataError where files are missing or break the format.
         """
-        training, validation = split_by_story(self._train(), self.validation, self.seed)
+        told = self._train()
+        training, validation = split_by_story(told, self.validation, self.seed)
         if not training or not validation:
             raise DataError(
                 f"{len(training)} training and {len(validation)} validation stories are left of tasks "
                 f"{list(self.tasks)}; both are needed: use more stories or another validation share"
             )
         held = {story.key for story in validation}
-        return training + without(self._extra(), held), validation
+        return training + without(self._extra(told), held), validation
 
     def test(self, questions: int = 1000, folder: str | None = None) -> list[Story]:
         """Test stories: the official `*_test.txt` files of `folder`, whole and unfiltered; without a folder,
         generated stories of another seed, each different from every training and validation story."""
         if folder is not None:
             return load(folder, self.tasks, "test")
-        seen = {story.key for story in (*self._train(), *self._extra())}
+        told = self._train()
+        seen = {story.key for story in (*told, *self._extra(told))}
         return [story for task in self.tasks for story in unseen(task, questions, self.seed, seen)]
 
-    def _extra(self) -> list[Story]:
-        missing = self.missing
+    def _extra(self, told: Sequence[Story]) -> list[Story]:
+        missing = self._missing(told)
         wanted = {task: self.extra + missing.get(task, 0) for task in self.tasks}
         return [
             story
@@ -64,10 +66,13 @@ class Source:
     @property
     def missing(self) -> dict[int, int]:
         """Generated questions that fill up the tasks whose files hold fewer than `fill`."""
+        return self._missing(self._train()) if self.folder and self.fill else {}
+
+    def _missing(self, told: Sequence[Story]) -> dict[int, int]:
         if self.folder is None or not self.fill:
             return {}
         held = Counter[int]()
-        for story in self._train():
+        for story in told:
             held[story.task] += len(story.questions)
         return {task: self.fill - held[task] for task in self.tasks if held[task] < self.fill}
 
