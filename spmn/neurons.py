@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spmn import operators
+from spmn import kernels, operators
 
 
 def surrogate(distance: Tensor, slope: float) -> Tensor:
@@ -62,11 +62,11 @@ def lif(current: Tensor, dv: float, slope: float) -> Tensor:
 def event_driven(spikes: Tensor, weight: Tensor) -> Tensor:
     """W s for binary spikes: [..., inputs] and [outputs, inputs] to [..., outputs].
 
-    On a CPU only the weights of neurons that fired are touched, as on the chip; elsewhere it is a dense
-    product.
+    On a CPU only the weights of neurons that fired are touched, as on the chip; elsewhere, and where
+    `kernels.products` are short, it is a dense product.
     """
-    if operators.on_cpu(spikes) and operators.on_cpu(weight):
-        currents: Tensor = operators.project(spikes, weight, torch.is_autocast_enabled("cpu"))
+    if operators.on_cpu(spikes) and operators.on_cpu(weight) and not kernels.short_products():
+        currents: Tensor = operators.project(spikes, weight)
         return currents
     return nn.functional.linear(spikes, weight)
 

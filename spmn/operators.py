@@ -220,38 +220,37 @@ standardise.register_autograd(_standardise_gradient, setup_context=_keep_weight)
 
 
 @torch.library.custom_op("spmn::project", mutates_args=(), device_types="cpu")
-def project(spikes: Tensor, weight: Tensor, half: bool = False) -> Tensor:
+def project(spikes: Tensor, weight: Tensor) -> Tensor:
     """`linear(spikes, weight)` of spikes [..., inputs] that are 0 or 1: adds the weights of those that fired.
 
     float32 on a CPU. The gradient of the weights is event-driven as well, that of the spikes is a dense
-    product, in bfloat16 where `half`.
+    product.
     """
     return projection_kernels.project(spikes, weight)
 
 
 @torch.library.custom_op("spmn::project_backward", mutates_args=(), device_types="cpu")
-def _project_backward(grad: Tensor, spikes: Tensor, weight: Tensor, half: bool) -> tuple[Tensor, Tensor]:
-    return projection_kernels.project_backward(grad, spikes, weight, half)
+def _project_backward(grad: Tensor, spikes: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return projection_kernels.project_backward(grad, spikes, weight)
 
 
 @project.register_fake
-def _(spikes: Tensor, weight: Tensor, half: bool = False) -> Tensor:
+def _(spikes: Tensor, weight: Tensor) -> Tensor:
     return weight.new_empty(*spikes.shape[:-1], weight.shape[0])
 
 
 @_project_backward.register_fake
-def _(grad: Tensor, spikes: Tensor, weight: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+def _(grad: Tensor, spikes: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return spikes.new_empty(spikes.shape), weight.new_empty(weight.shape)
 
 
 def _keep_spikes(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.half = inputs
-    ctx.save_for_backward(*tensors)
+    ctx.save_for_backward(*inputs)
 
 
-def _project_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-    d_spikes, d_weight = _project_backward(grad, *ctx.saved_tensors, ctx.half)
-    return d_spikes, d_weight, None
+def _project_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    d_spikes, d_weight = _project_backward(grad, *ctx.saved_tensors)
+    return d_spikes, d_weight
 
 
 project.register_autograd(_project_gradient, setup_context=_keep_spikes)

@@ -200,13 +200,12 @@ def project(spikes: Tensor, weight: Tensor) -> Tensor:
     return out
 
 
-def project_backward(grad: Tensor, spikes: Tensor, weight: Tensor, half: bool) -> tuple[Tensor, Tensor]:
-    """Gradients of spikes, by a dense product, in bfloat16 if `half`, and of weight."""
+def project_backward(grad: Tensor, spikes: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of spikes, by a dense product, and of weight."""
     outputs, inputs = weight.shape
     found = weight.new_zeros(inputs, outputs)
     if spikes.numel() and found.numel():
         lengths = (np.uint64(n) for n in (spikes.numel() // inputs, inputs, outputs))
         workers = numba.get_num_threads()
         _project_backward(_flat(grad), _flat(spikes), *lengths, workers, found.view(-1).numpy())
-    dense = (grad.bfloat16() @ weight.bfloat16()).float() if half else grad @ weight
-    return dense, found.T.contiguous()
+    return grad @ weight, found.T.contiguous()

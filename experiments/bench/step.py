@@ -43,9 +43,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # strides matter: a transposed operand takes another path through the library
             self.products.append((name, [_like(a) for a in args if isinstance(a, Tensor)]))
         elif func is torch.ops.spmn.project_backward.default:  # its gradient of the spikes
-            grad, _, weight, half = args
-            operands = [_like(grad.flatten(0, -2)), _like(weight)]
-            self.products.append(("mm", [x.bfloat16() for x in operands] if half else operands))
+            grad, _, weight = args
+            self.products.append(("mm", [_like(grad.flatten(0, -2)), _like(weight)]))
         return func(*args, **(kwargs or {}))
 
     def replay(self) -> None:
@@ -170,7 +169,7 @@ class Workload:
         self.questions = sum(int((batch.kind == QUESTION).sum()) for batch in self.batches)
         self.events = sum(int((batch.kind >= 0).sum()) for batch in self.batches)
         torch.manual_seed(0)
-        self.objective = Objective(SPMN(preset.network, vocabulary), self.settings.clue_loss, precision)
+        self.objective = Objective(SPMN(preset.network, vocabulary), self.settings.clue_loss)
         self.optimiser = torch.optim.AdamW(
             self.objective.parameters(), self.settings.learning_rate, fused=True
         )

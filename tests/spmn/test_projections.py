@@ -9,7 +9,7 @@ from threads import threads
 from torch import Tensor
 from torch.nn.functional import linear
 
-from spmn import projection_kernels
+from spmn import kernels, projection_kernels
 from spmn.neurons import Projection, event_driven, standardise_reference
 from spmn.operators import project, standardise
 
@@ -120,7 +120,7 @@ def test_sums_of_eighths_are_exact() -> None:
     weight = torch.randint(-20, 20, (37, 40), generator=random) / 8
     assert torch.equal(project(spikes, weight), linear(spikes, weight))
     grad = torch.randint(-20, 20, (50, 37), generator=random) / 8
-    d_spikes, d_weight = projection_kernels.project_backward(grad, spikes, weight, False)
+    d_spikes, d_weight = projection_kernels.project_backward(grad, spikes, weight)
     assert torch.equal(d_spikes, grad @ weight)
     assert torch.equal(d_weight, grad.T @ spikes)
 
@@ -129,7 +129,7 @@ def test_spikes_and_weights_of_any_stride_are_projected() -> None:
     spikes = (torch.rand(9, 4) < 0.5).float().T[:, ::2]
     weight, grad = torch.randn(5, 6).T, torch.randn(3, 6, 4)[0].T[:, :6]
     torch.testing.assert_close(project(spikes, weight), linear(spikes, weight))
-    found = projection_kernels.project_backward(grad, spikes, weight, False)
+    found = projection_kernels.project_backward(grad, spikes, weight)
     torch.testing.assert_close(found, (grad @ weight, grad.T @ spikes))
 
 
@@ -143,16 +143,28 @@ def test_rows_of_a_worker_in_the_middle(first: int, last: int) -> None:
         assert found[starts[r] : starts[r + 1]].tolist() == row.nonzero()[0].tolist()
 
 
-def test_under_autocast_only_the_dense_product_is_short() -> None:
+def test_short_products_round_operands_alone() -> None:
+    """Spikes of 0 and 1 lose nothing, nor do sums: what is left is the rounding of weights and gradients."""
     torch.manual_seed(2)
     spikes, weight = (torch.rand(60, 50) < 0.5).float(), torch.randn(40, 50)
-    out, d_spikes, d_weight = with_gradients(event_driven, spikes, weight)
-    with torch.autocast("cpu", torch.bfloat16):
+    expected = with_gradients(event_driven, spikes, weight)
+    with kernels.products("bfloat16"):
+        assert kernels.short_products()
         found = with_gradients(event_driven, spikes, weight)
-    assert torch.equal(found[0], out)
-    assert torch.equal(found[2], d_weight)
-    assert found[1].dtype == torch.float32
-    assert 0 < (found[1] - d_spikes).abs().max() < 0.02 * d_spikes.abs().max()
+        rounded = event_driven(spikes, weight.bfloat16().float())
+    assert not kernels.short_products()
+    torch.testing.assert_close(rounded, linear(spikes, weight.bfloat16().float()))
+    for ours, exactly in zip(found, expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - exactly).abs().max() <= 0.01 * exactly.abs().max()
+
+
+def test_products_are_long_again_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), kernels.products("bfloat16"):
+        raise ZeroDivisionError
+    assert not kernels.short_products()
+    with kernels.products("float32"):
+        assert not kernels.short_products()
 
 
 def test_double_precision_has_no_kernel() -> None:
