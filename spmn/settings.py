@@ -12,6 +12,8 @@ from typing import Any
 from spmn.errors import SettingsError
 
 PRECISIONS = ("float32", "bfloat16")
+UNSOLVED = 0.05
+"""Training error from which on all stories of a task are told in every epoch, whatever the focus."""
 
 
 def require(holds: bool, name: str, value: object, must_be: str) -> None:
@@ -69,11 +71,13 @@ class Training:
     weight_decay: float = 1e-3
     gradient_norm: float = 1.0
     events_per_batch: int = 400
-    precision: str = "float32"  # of the dense products in training: float32, or bfloat16 for half the time
+    precision: str = "float32"  # of products in training; bfloat16 is faster on CPUs with units for it (AMX)
     practice: float = 0.2  # chance of a retrieval-practice question after each statement, in the first cycle
     practice_late: float = 0.1  # the same in later cycles
     practice_loss: float = 0.0  # weight of answering practice questions beside answering ordinary ones
     clue_loss: float = 0.1  # weight of a practice question's clues beside an ordinary question
+    focus: float = 0.0  # share of a task's stories that an epoch leaves out where the last one had no error
+    repeat: int = 0  # events up to which an epoch tells the stories of a small task again
     rename: str = ""  # names drawn anew for each other in every training story: "mary john, red_sphere box"
     rename_from: float = 0.0  # share of the epochs before the first in which stories are renamed
     warm_start: str = ""  # a run, or a network like babi/2, whose weights training starts from
@@ -93,9 +97,10 @@ class Training:
         require(self.events_per_batch >= 1, "events_per_batch", self.events_per_batch, "at least 1")
         require(0 <= self.practice <= 1, "practice", self.practice, "from 0 to 1")
         require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
+        require(0 <= self.focus < 1, "focus", self.focus, "from 0 to below 1")
         require(0 <= self.rename_from <= 1, "rename_from", self.rename_from, "from 0 to 1")
         require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
-        for name in ("extra", "fill"):
+        for name in ("repeat", "extra", "fill"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         require(self.seed >= 0, "seed", self.seed, "0 or more")
         require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
@@ -104,6 +109,13 @@ class Training:
         """Number of the learning-rate cycle at a share `done` of the training, and the share done of it."""
         number = min(int(done * self.cycles), self.cycles - 1)
         return number, done * self.cycles - number
+
+    def told(self, events: int, error: float) -> float:
+        """How often an epoch tells the stories of a task with so many events, after this error in training.
+
+        max(1, repeat / events) (1 - focus max(0, 1 - error / UNSOLVED))
+        """
+        return max(1.0, self.repeat / events) * (1.0 - self.focus * max(0.0, 1.0 - error / UNSOLVED))
 
     def practice_at(self, done: float) -> float:
         """Chance of retrieval practice at a share `done` of the training."""

@@ -8,6 +8,7 @@ whose masks each process draws for its own part.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -108,9 +109,7 @@ def train(
             f"the processes find different checkpoints in {str(run.folder)!r}; "
             "name a folder on a disk that all of them share"
         )
-    objective = group.averaging(
-        Objective(network, settings.clue_loss, settings.precision, settings.practice_loss)
-    )
+    objective = group.averaging(Objective(network, settings.clue_loss, settings.practice_loss))
     metrics = run.metrics[: position.epoch]
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
@@ -120,7 +119,8 @@ def train(
             random = np.random.default_rng([settings.seed, position.epoch])
             chance = settings.practice_at(position.epoch / settings.epochs)
             names = renaming if position.epoch >= settings.rename_from * settings.epochs else {}
-            renamed = [names[s.task](s, random) if s.task in names else s for s in streams]
+            told = chosen(streams, settings, metrics, random)
+            renamed = [names[s.task](s, random) if s.task in names else s for s in told]
             practised = [practise(s, run.vocabulary, chance, random) for s in renamed]
             plan = batches([len(s.kind) for s in practised], settings.events_per_batch, random)
             network.train()
@@ -135,18 +135,18 @@ def train(
                 sums = step(objective, optimiser, batch, settings, done, share)
 
                 due = group.leads and time.monotonic() - saved > CHECKPOINT_SECONDS
-                told = group.sum({**sums, "stop": float(interrupted()), "save": float(due)})
+                all_sums = group.sum({**sums, "stop": float(interrupted()), "save": float(due)})
                 for name in sums:
-                    position.sums[name] = position.sums.get(name, 0.0) + told[name]
+                    position.sums[name] = position.sums.get(name, 0.0) + all_sums[name]
                 position.batch += 1
                 position.seconds = time.monotonic() - began
                 if group.leads:
                     report("batch", {"epoch": position.epoch, "done": done, "batch": position.batch,
                                      "batches": len(plan), **averages(position.sums)})  # fmt: skip
-                if told["stop"] or told["save"]:
+                if all_sums["stop"] or all_sums["save"]:
                     group.lead(lambda: save_checkpoint(run.folder, network, optimiser, asdict(position)))
                     saved = time.monotonic()
-                if told["stop"]:
+                if all_sums["stop"]:
                     raise Stopped(
                         f"stopped in epoch {position.epoch + 1}; the same command goes on from here"
                     )
@@ -167,20 +167,13 @@ class Objective(nn.Module):
         + practice_weight * mean over practice questions of -log p(withheld word)
     """
 
-    def __init__(
-        self, network: SPMN, clue_weight: float, precision: str = "float32", practice_weight: float = 0.0
-    ) -> None:
+    def __init__(self, network: SPMN, clue_weight: float, practice_weight: float = 0.0) -> None:
         super().__init__()
-        self.network, self.precision = network, precision
+        self.network = network
         self.clue_weight, self.practice_weight = clue_weight, practice_weight
 
     def forward(self, batch: Events) -> tuple[Tensor, Tensor]:
         """L, and sums in the order of SUMS."""
-        half = self.precision == "bfloat16"
-        with torch.autocast(batch.words.device.type, torch.bfloat16, enabled=half):
-            return self._loss(batch)
-
-    def _loss(self, batch: Events) -> tuple[Tensor, Tensor]:
         activity = self.network(batch, record=False)
         asked, practised = batch.kind == QUESTION, batch.kind == PRACTICE
         logits, target = self.network.answer(activity, asked), batch.target[asked]
@@ -193,13 +186,18 @@ class Objective(nn.Module):
         if ratio and self.practice_weight:
             words = self.network.complete(activity, practised)
             total = total + self.practice_weight * nn.functional.cross_entropy(words, batch.target[practised])
-        right = (logits.argmax(-1) == target).sum()
         rates = activity.stimulus.detach().mean((0, 2))[activity.sentence[batch.kind >= 0]]
-        questions, events = loss.new_tensor(len(target)), loss.new_tensor(len(rates))
-        return total, torch.stack((loss.detach() * questions, right, questions, rates.sum(), events))
+        sums = torch.stack((loss.detach() * len(target), rates.sum(), loss.new_tensor(len(rates))))
+        task = batch.task[:, None].expand_as(asked)[asked]
+        wrong = (logits.argmax(-1) != target).float()
+        counts = [
+            loss.new_zeros(len(BABI)).index_add(0, task - 1, x) for x in (wrong, torch.ones_like(wrong))
+        ]
+        return total, torch.cat((sums, *counts))
 
 
-SUMS = ("loss", "right", "questions", "spikes", "events")
+BABI = range(1, 21)
+SUMS = ("loss", "spikes", "events", *(f"wrong {t}" for t in BABI), *(f"asked {t}" for t in BABI))
 
 
 def step(
@@ -217,12 +215,29 @@ def step(
     the gradient of the whole batch. A batch with share 0 is not counted in the sums.
     """
     set_learning_rate(optimiser, settings.learning_rate, settings.cycle(done)[1], settings.warm_up)
-    total, sums = objective(batch)
-    optimiser.zero_grad()
-    (share * total).backward()
+    with kernels.products(settings.precision):
+        total, sums = objective(batch)
+        optimiser.zero_grad()
+        (share * total).backward()
     nn.utils.clip_grad_norm_(objective.parameters(), settings.gradient_norm)
     optimiser.step()
     return {name: value if share else 0.0 for name, value in zip(SUMS, sums.tolist(), strict=True)}
+
+
+def chosen(
+    streams: Sequence[Stream],
+    settings: Training,
+    metrics: Sequence[dict[str, Any]],
+    random: np.random.Generator,
+) -> list[Stream]:
+    """Stories that an epoch tells, how often depending on how its task was known in the last one."""
+    errors = metrics[-1]["training_errors"] if metrics else {}
+    events = Counter[int]()
+    for s in streams:
+        events[s.task] += len(s.kind)
+    often = {task: settings.told(n, errors.get(str(task), 1.0)) for task, n in events.items()}
+    drawn = random.random(len(streams))
+    return [s for s, x in zip(streams, drawn, strict=True) for _ in range(int(often[s.task] + x))]
 
 
 def questions(streams: Sequence[Stream]) -> int:
@@ -251,6 +266,7 @@ def _validate(
         **averages(position.sums),
         "error": error,
         "errors": {str(task): value for task, value in errors.items()},
+        "training_errors": training_errors(position.sums),
         "content": clues.content,
         "content_chance": clues.content_chance,
         "age_error": clues.age,
@@ -287,10 +303,17 @@ def clue_loss(clues: Clues, batch: Events, rows: Tensor) -> Tensor:
     return content + when + sure
 
 
+def training_errors(sums: dict[str, float]) -> dict[str, float]:
+    """Error per task over the questions of this epoch, with dropout and before later steps."""
+    asked = {task: sums[f"asked {task}"] for task in BABI}
+    return {str(task): round(sums[f"wrong {task}"] / n, 4) for task, n in asked.items() if n}
+
+
 def averages(sums: dict[str, float]) -> dict[str, float]:
     """Loss and accuracy per question so far in this epoch, and the encoder's spike rate."""
+    asked, wrong = (sum(sums[f"{name} {task}"] for task in BABI) for name in ("asked", "wrong"))
     return {
-        "loss": sums["loss"] / sums["questions"],
-        "accuracy": sums["right"] / sums["questions"],
+        "loss": sums["loss"] / asked,
+        "accuracy": 1 - wrong / asked,
         "encoder_rate": sums["spikes"] / sums["events"],
     }

@@ -26,7 +26,7 @@ from spmn.renaming import Renaming
 from spmn.runs import Run, load_tensors, open_run, save_tensors
 from spmn.schedule import one_cycle
 from spmn.settings import Network, Preset, Training
-from spmn.training import Objective, start, train
+from spmn.training import Objective, chosen, start, train
 
 NETWORK = Network(depth=1, heads=2, keys=16, values=16, embedding=24, encoder=24, decoder=32)
 PRESET = Preset(NETWORK, Training(epochs=3, events_per_batch=60))
@@ -224,3 +224,46 @@ def test_practice_questions_count_with_their_weight(network: SPMN, stories: list
         words = network.complete(network(batch), rows)
     expected = 2 * float(nn.functional.cross_entropy(words, batch.target[rows]))
     assert with_it - without == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_is_known_is_told_less_often_and_little_stories_again() -> None:
+    settings = Training(focus=0.8, repeat=200)
+    assert [settings.told(1000, error) for error in (0.0, 0.025, 0.05, 1.0)] == pytest.approx(
+        [0.2, 0.6, 1, 1]
+    )
+    assert settings.told(50, 1.0) == 4.0
+    assert settings.told(50, 0.0) == pytest.approx(0.8)
+    assert Training().told(50, 0.0) == 1.0
+
+
+def test_an_epoch_tells_stories_as_often_as_its_task_needs() -> None:
+    def story(task: int, events: int) -> Stream:
+        none = np.full(events, -1)
+        return Stream(task, np.zeros((events, 3), np.int64), none, none, none, none)
+
+    streams = [*(story(1, 10) for _ in range(100)), *(story(2, 10) for _ in range(100)), story(3, 100)]
+    settings = Training(focus=0.9, repeat=250)
+    drawn = chosen(streams, settings, [{"training_errors": {"1": 0.0, "2": 0.05}}], np.random.default_rng(0))
+    told = [sum(s.task == task for s in drawn) for task in (1, 2, 3)]
+    assert 2 <= told[0] <= 25  # 10 expected
+    assert told[1] == 100
+    assert 2 <= told[2] <= 3  # 2.5 expected, with no error known
+    assert chosen(streams, Training(), [], np.random.default_rng(0)) == streams
+
+
+def test_training_errors_are_counted_by_task(tmp_path: Path) -> None:
+    still = Training(
+        epochs=1, learning_rate=1e-12, practice=0.0
+    )  # answers of the drawn weights, but for dropout
+    run = start(tmp_path, Source((1, 15), questions=200), Preset(replace(NETWORK, dropout=0.0), still))
+    train(run)
+    network, training = run.trained(), run.source.split()[0]
+    streams = [stream(s, run.vocabulary) for s in training]
+    expected = answer(network, streams).errors(streams)
+    assert run.metrics[0]["training_errors"] == pytest.approx(
+        {str(t): e for t, e in expected.items()}, abs=1e-4
+    )
+    wrong = sum(expected[s.task] * len(s.questions) for s in training) / sum(
+        len(s.questions) for s in training
+    )
+    assert run.metrics[0]["accuracy"] == pytest.approx(1 - wrong, abs=1e-4)
