@@ -8,15 +8,15 @@ these levels, while words, decoder and clock start afresh. All runs of a task ha
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from hardware.atomic import atomic
+from experiments import records
 from spmn.datasets.babi import parse_tasks
 from spmn.datasets.sentences import generate
 from spmn.settings import Network
@@ -26,9 +26,31 @@ from spmn.sweep import parse_seeds
 from spmn.timeline import Course, Timeline
 from spmn.training import babi, start, train
 
+RESULTS = Path(__file__).with_name("stages.json")
+SCRATCH = "scratch"
 STEPS = {"similarity": 400, "timeline": 1000}
 EPOCHS = {1: 8, 16: 8}
 OTHERWISE = 12
+LEARNT = 0.1
+"""Validation error below which a task counts as being learnt."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A training on a bAbI task, and what it started from."""
+
+    start: str  # SCRATCH, or the first stage whose memory levels it took over
+    task: int
+    seed: int  # of both stages
+    epochs: int
+    error: float  # share of wrong answers on validation stories, best epoch
+    curve: tuple[float, ...]  # by epoch
+    first: float | None = None  # what the first stage reached: Spearman's correlation, or average precision
+
+    @property
+    def key(self) -> tuple[int, str, int, int]:
+        """What tells trainings apart."""
+        return self.task, self.start, self.epochs, self.seed
 
 
 def first(name: str, seed: int) -> Stage:
@@ -46,41 +68,48 @@ def main(
     steps: Annotated[int | None, typer.Option(help="Of the first stages; each its own if not given.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Of every task; each its own if not given.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    results: Annotated[Path, typer.Option(help="The file that results go to.")] = RESULTS,
 ) -> None:
-    """Train all; writes OUT/stages.json and prints a table. What has finished is not trained again."""
+    """Train all, enter it in the results and print a table. What has finished is not trained again."""
     console = Console()
-    rows: list[dict[str, Any]] = []
     for seed in parse_seeds(seeds):
-        for begin in ("scratch", *STEPS):
-            folder = out / f"{begin}-seed{seed}"
-            if begin != "scratch":
+        for begin in (SCRATCH, *STEPS):
+            folder, reached = out / f"{begin}-seed{seed}", None
+            if begin != SCRATCH:
                 how = Steps(steps or STEPS[begin], validate_every=min(100, steps or 100), seed=seed)
-                train_stage(first(begin, seed), how, folder, threads)
-                console.print(f"{folder.name}: {metrics(folder)[-1]}", soft_wrap=True)
+                stage = first(begin, seed)
+                train_stage(stage, how, folder, threads)
+                reached = max(line[stage.decides] for line in metrics(folder))
+                console.print(f"{folder.name}: {stage.decides} {reached:.3f}", soft_wrap=True)
             for task in parse_tasks(tasks):
-                changes = [] if begin == "scratch" else [f"warm_start={folder.absolute()}"]
+                changes = [] if begin == SCRATCH else [f"warm_start={folder.absolute()}"]
                 source, preset = babi(
                     (task,), data, "default", epochs or EPOCHS.get(task, OTHERWISE), seed, changes
                 )
                 run = start(out / f"{begin}-task{task}-seed{seed}", source, preset)
                 train(run, threads=threads)
-                curve = [line["error"] for line in run.metrics]
-                rows.append({"start": begin, "task": task, "seed": seed, "error": min(curve), "curve": curve})
+                curve = tuple(line["error"] for line in run.metrics)
+                found = Start(begin, task, seed, preset.training.epochs, min(curve), curve, reached)
+                records.enter(found, results)
                 console.print(f"{run.folder.name}: {min(curve):.1%}")
-                with atomic(out / "stages.json") as path:
-                    path.write_text(json.dumps(rows, indent=1))
-    console.print(table(rows))
+    console.print(table(records.read(Start, results)), soft_wrap=True)
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """Errors of the best epochs, seed by seed, and the first epoch below 10 %."""
-    found = Table("task", "start", "validation error by seed, %", "first epoch below 10 %")
-    for task, begin in dict.fromkeys((row["task"], row["start"]) for row in rows):
-        of = [row for row in rows if (row["task"], row["start"]) == (task, begin)]
-        below = [next((str(n) for n, e in enumerate(r["curve"], 1) if e < 0.1), "never") for r in of]
-        errors = ", ".join(f"{100 * r['error']:.1f}" for r in of)
-        found.add_row(str(task), begin, errors, ", ".join(below))
-    return found
+def table(found: Sequence[Start]) -> str:
+    """Errors of the best epochs and the first epoch below LEARNT, seed by seed."""
+    rows = [
+        "| task | start | what the first stage reached | validation error | first epoch below "
+        f"{LEARNT:.0%} | epochs |\n|---|---|---|---|---|---|"
+    ]
+    for task, begin, epochs in dict.fromkeys((r.task, r.start, r.epochs) for r in found):
+        of = [r for r in found if (r.task, r.start, r.epochs) == (task, begin, epochs)]
+        below = (next((str(n) for n, e in enumerate(r.curve, 1) if e < LEARNT), "never") for r in of)
+        reached = (f"{r.first:.2f}" for r in of if r.first is not None)
+        errors = (f"{100 * r.error:.1f} %" for r in of)
+        rows.append(
+            f"| {task} | {begin} | {' | '.join(map(', '.join, (reached, errors, below)))} | {epochs} |"
+        )
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":

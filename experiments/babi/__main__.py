@@ -4,7 +4,7 @@ spmn sweep babi --tasks 1-20 --seeds 0-2 --preset single --data .../en-10k --out
 python -m experiments.babi measure runs/single      # float and integers, into results.json
 python -m experiments.babi ship runs/single         # the best run of each task into the package
 python -m experiments.babi bits --data .../en-10k   # error against bits of M, and energy, into bits.json
-python -m experiments.babi write                    # RESULTS.md, pictures, card, README table
+python -m experiments.results                       # RESULTS.md, pictures, cards, README table
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rich.console import Console
 
 from experiments import records
 from experiments.babi import bits as memory
-from experiments.babi import results, shipping, writing
+from experiments.babi import results, shipping
 from experiments.babi.results import Result
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
@@ -61,7 +61,7 @@ def ship(folders: Folders) -> None:
     if len(alone) < len(runs):
         size = shipping.ship_joint(runs, next(iter(results.joint(found).values()), []))
         console.print(f"shipped one network for all tasks: {size / 1e6:.1f} MB")
-    console.print("next: python -m experiments.babi write")
+    console.print("next: python -m experiments.results")
 
 
 @app.command()
@@ -75,15 +75,6 @@ def bits(
         for found in memory.measure(network, str(data), limit):
             records.enter(found, memory.RESULTS)
             console.print(f"{network}/{found.task}, {found.bits} bits: {found.error:.2%}")
-
-
-@app.command()
-def write() -> None:
-    """Make RESULTS.md, its pictures, model cards and the README's table from results.json and bits.json."""
-    found = records.read(Result, results.RESULTS)
-    narrow = records.read(memory.Bits, memory.RESULTS)
-    for path in (*writing.pictures(found), *writing.texts(found, narrow)):
-        console.print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""RESULTS.md, its pictures, the model card and the README's table: all from results.json."""
+"""Parts of the results page on SPMN, its pictures, the model cards and the README's table: all from results.json."""
 # ruff: noqa: E501 (sentences)
 
 from __future__ import annotations
@@ -13,36 +13,18 @@ from matplotlib.figure import Figure
 from experiments.babi import bits
 from experiments.babi.bits import Bits
 from experiments.babi.results import Result, interval, joint, kept
-from experiments.babi.shipping import JOINT as JOINT_SHELF
-from experiments.babi.shipping import SHELF
+from experiments.babi.shipping import JOINT, SHELF
+from experiments.published import ENTNET, TOGETHER
 from hardware.atomic import atomic
 from spmn.datasets.babi import TASKS
 from spmn.runs import open_run
 from spmn.settings import Network, Training, to_dict
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
 CARD = SHELF / "README.md"
-JOINT_CARD = JOINT_SHELF / "README.md"
-BEGIN, END = "<!-- babi: made by python -m experiments.babi write -->", "<!-- babi: end -->"
-ENTNET = {
-    1: 0.0, 2: 0.1, 3: 4.1, 4: 0.0, 5: 0.3, 6: 0.2, 7: 0.0, 8: 0.5, 9: 0.1, 10: 0.6,
-    11: 0.3, 12: 0.0, 13: 1.3, 14: 0.0, 15: 0.0, 16: 0.2, 17: 0.5, 18: 0.3, 19: 2.3, 20: 0.0,
-}  # fmt: skip
-"""Error in % of EntNet (Henaff et al. 2017, arXiv:1612.03969): one task at a time, best of 10 runs, on
-the official test files. Not spiking."""
-JOINT = {
-    "EntNet": {
-        1: 0.0, 2: 15.3, 3: 29.3, 4: 0.1, 5: 0.4, 6: 0.6, 7: 1.8, 8: 1.5, 9: 0.0, 10: 0.1,
-        11: 0.0, 12: 0.0, 13: 0.0, 14: 7.3, 15: 3.6, 16: 53.3, 17: 8.8, 18: 1.3, 19: 70.4, 20: 0.0,
-    },
-    "SDNC": {
-        1: 0.0, 2: 7.1, 3: 9.4, 4: 0.1, 5: 0.9, 6: 0.1, 7: 1.6, 8: 0.5, 9: 0.0, 10: 0.3,
-        11: 0.0, 12: 0.2, 13: 0.1, 14: 5.6, 15: 3.6, 16: 53.0, 17: 12.4, 18: 1.6, 19: 30.8, 20: 0.0,
-    },
-}  # fmt: skip
-"""Error in % of one network for all tasks: EntNet (same paper), and SDNC (Rae et al. 2016, arXiv:1610.09027) as EntNet's
-successors cite it. Neither spikes. Published means of others: TPR-RNN 1.34, STM 0.39, Universal Transformer 0.29."""
+JOINT_CARD = JOINT / "README.md"
+BEGIN, END = "<!-- babi: made by python -m experiments.results -->", "<!-- babi: end -->"
+MADE = "Made by `python -m experiments.results` from JSON; do not edit."
 FLOOR = 0.05
 """bAbI's convention: a task is solved below this error."""
 
@@ -108,10 +90,10 @@ def joint_table(results: Sequence[Result]) -> str:
         name = f"{r.task} {TASKS[r.task].replace('-', ' ')}" + ("*" if "generated" in r.protocol else "")
         lines.append(
             f"| {name} | {percent(r.error)} | {percent(r.chip)} | {', '.join(f'{100 * s.error:.1f}' for s in seeds)} | "
-            f"{', '.join(f'{100 * s.chip:.1f}' for s in seeds)} | {JOINT['EntNet'][r.task]:.1f} | {JOINT['SDNC'][r.task]:.1f} |"
+            f"{', '.join(f'{100 * s.chip:.1f}' for s in seeds)} | {TOGETHER['EntNet'][r.task]:.1f} | {TOGETHER['SDNC'][r.task]:.1f} |"
         )
     means = [[mean(r.error for r in run), mean(r.chip for r in run)] for run in runs]
-    published = (mean(known[r.task] for r in runs[0]) for known in JOINT.values())
+    published = (mean(known[r.task] for r in runs[0]) for known in TOGETHER.values())
     lines.append(
         f"| **mean of {len(runs[0])}** | **{percent(means[0][0])}** | **{percent(means[0][1])}** | "
         f"{' | '.join(', '.join(f'{100 * m:.1f}' for m in of) for of in zip(*means, strict=True))} | "
@@ -172,57 +154,35 @@ Integers: the exported program on the chip emulator, 6 bits of plastic memory, n
 files."""
 
 
-def texts(results: Sequence[Result], narrow: Sequence[Bits]) -> list[Path]:
-    """Write everything that is text."""
-    readme = README.read_text()
-    before, rest = readme.split(BEGIN)
-    after = rest.split(END)[1]
-    contents = {
-        HERE / "RESULTS.md": report(results, narrow),
-        CARD: card(results),
-        **({JOINT_CARD: joint_card(results)} if joint(results) else {}),
-        README: f"{before}{section(results)}{after}",
-    }
-    for path, text in contents.items():
-        with atomic(path) as temporary:
-            temporary.write_text(text)
-    return list(contents)
-
-
 def section(results: Sequence[Result]) -> str:
     """The part of the README between its two marks."""
     star = f"\n\n{STAR}" if any("generated" in r.protocol for r in kept(results)) else ""
     return f"{BEGIN}\n{table(results)}\n\n{NOTES}{star}\n{END}"
 
 
-def report(results: Sequence[Result], narrow: Sequence[Bits]) -> str:
-    """RESULTS.md."""
+def every_run(results: Sequence[Result]) -> list[str]:
+    """The part on all runs of one task, what was shipped of them marked, and their curves."""
     best = {r.task: r for r in kept(results)}
-    parts = [
-        "# bAbI, one network per task",
-        "Made by `python -m experiments.babi write` from `results.json`; do not edit.",
-        table(results),
-        NOTES,
-        STAR,
-        *joint_parts(results),
-        *memory(narrow),
-        "## Every run",
+    rows = [
         "| task | stories | seed | float, best epoch | float, last epoch | integers | equal answers | epochs | "
-        "minutes on one core | parameters |\n|---|---|---|---|---|---|---|---|---|---|\n"
-        + "\n".join(
+        "minutes on one core | parameters |\n|---|---|---|---|---|---|---|---|---|---|",
+        *(
             f"| {r.task} | {r.protocol} | {r.seed}{' (shipped)' if r == best.get(r.task) else ''} | "
             f"{percent(r.error)} | {percent(r.last)} | {percent(r.chip)} | {percent(r.agreement)} | "
             f"{r.epochs} | {r.seconds / 60:.1f} | {r.parameters:,} |"
             for r in results
             if not r.changed and r.together == 1
         ),
+    ]
+    return [
+        "## Every run of one task",
+        "\n".join(rows),
         *others(results),
         "## Error over epochs",
         "Thick: the run that is shipped. Solid: validation, dotted: training (with dropout and practice), dashed: "
         "validation of a run with other settings or stories.",
-        "\n".join(f"![task {task}](task{task:02}.png)" for task in best),
+        "\n".join(f"![task {task}](babi/task{task:02}.png)" for task in best),
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def memory(narrow: Sequence[Bits]) -> list[str]:
@@ -250,7 +210,7 @@ def joint_card(results: Sequence[Result]) -> str:
     """The model card of the network for all tasks."""
     parts = [
         "# SPMN on bAbI: one spiking network with plastic synapses for all tasks",
-        "Made by `python -m experiments.babi write` from `results.json`; do not edit.",
+        MADE,
         WHAT.replace("one network per task", "one network"),
         "**Use**: `spmn evaluate --pretrained babi-joint --data DIR --split test --runner emulator`, `spmn ask babi-joint`.",
         DATA,
@@ -275,7 +235,7 @@ def card(results: Sequence[Result]) -> str:
         recipes.append(f"| {r.task} | {r.seed} | {', '.join(f'{n} {v}' for n, v in changed.items())} |")
     parts = [
         "# SPMN on bAbI: twenty spiking networks with plastic synapses",
-        "Made by `python -m experiments.babi write` from `results.json`; do not edit.",
+        MADE,
         WHAT,
         "**Use**: `spmn evaluate --pretrained babi --data DIR --split test --runner emulator`, `spmn ask babi/1`, "
         "`spmn plot babi/16`, `spmn run spmn/pretrained/babi/task01/program.h5 --story story.txt`.",

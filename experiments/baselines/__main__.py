@@ -4,7 +4,7 @@ python -m experiments.baselines train --models "SPMN 0.0.1" --tasks 1,2 --seeds 
 python -m experiments.baselines similarity --data sts-train.csv --valid sts-dev.csv --seeds 0-2
 python -m experiments.baselines train --joint --tasks 1-20 --models LSTM --data .../en-10k
 python -m experiments.baselines grow       # error and time on stories of 10 to 1,000 statements
-python -m experiments.baselines write      # RESULTS.md
+python -m experiments.results              # RESULTS.md
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from experiments import records
-from experiments.baselines import harness, lengths, likeness, writing
+from experiments.baselines import harness, lengths, likeness
 from experiments.baselines.harness import MODELS
 from spmn import stage_cli
 from spmn.data import Source
@@ -111,13 +111,6 @@ def grow(
                 f"{1e6 * found.seconds:.0f} microseconds per event",
                 soft_wrap=True,
             )
-
-
-@app.command()
-def write() -> None:
-    """Make RESULTS.md and lengths.png from results.json, similarity.json and lengths.json."""
-    for path in writing.write(*writing.found()):
-        console.print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,16 @@
-"""RESULTS.md of the baselines, from results.json."""
+"""Parts of the results page on other networks, from results.json, similarity.json and lengths.json."""
 # ruff: noqa: E501 (sentences)
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from experiments import records
-from experiments.babi.writing import ENTNET
-from experiments.baselines import harness, lengths, likeness
+from experiments.baselines import lengths
 from experiments.baselines.harness import Result
 from experiments.baselines.lengths import Length
 from experiments.baselines.likeness import Likeness
-from hardware.atomic import atomic
+from experiments.published import ALONE, JOINT
 from spmn.datasets.babi import TASKS
-
-HERE = Path(__file__).parent
 
 NOTES = """\
 Error on 10 % of the distinct training stories (of the official en-10k files, or generated), best epoch; seeds side by side. All networks get
@@ -25,16 +20,6 @@ the test files and quoted from memory where they are not EntNet's. EntNet's vect
 SPMN alone has dropout (0.1). The majority answer of one network for several tasks is the same for all of them.
 Operations: multiply-adds per question, as if dense; a spiking network on a chip needs fewer, for it works only where there
 are spikes. State: what is carried along after 1,000 events, in float32."""
-
-
-JOINT = 0
-PUBLISHED = {
-    "EntNet": {**ENTNET, JOINT: 9.7},
-    "MemN2N": {1: 0.0, 2: 0.3, JOINT: 7.5},
-    "LSTM": {1: 0.0, 2: 81.9},
-}
-"""Error in % on the official test files of en-10k: EntNet of Henaff et al. 2017, MemN2N of Sukhbaatar et al. 2015 as that
-paper cites it, LSTM of the latter's appendix; by task, or JOINT for the mean of one network for all twenty."""
 
 
 LIKENESS = """\
@@ -47,27 +32,8 @@ Wrong answers in %, by seed, on new generated stories with at least so many stat
 trained on generated stories of the usual length. Time: one story, read as a whole, in float; state: what is carried along."""
 
 
-def found() -> tuple[list[Result], list[Likeness], list[Length]]:
-    """All that was measured."""
-    return (
-        records.read(Result, harness.RESULTS),
-        records.read(Likeness, likeness.RESULTS),
-        records.read(Length, lengths.RESULTS),
-    )
-
-
-def write(
-    results: Sequence[Result], alike: Sequence[Likeness], long: Sequence[Length], folder: Path = HERE
-) -> list[Path]:
-    """The page and its picture."""
-    page = folder / "RESULTS.md"
-    with atomic(page) as temporary:
-        temporary.write_text(report(results, alike, long))
-    return [page, *([lengths.picture(long, folder / "lengths.png")] if long else [])]
-
-
-def report(results: Sequence[Result], alike: Sequence[Likeness], long: Sequence[Length]) -> str:
-    """RESULTS.md."""
+def comparison(results: Sequence[Result]) -> list[str]:
+    """The part on other networks that answer bAbI questions."""
     rows = [
         "| task | stories | model | epochs | validation error by seed | published | training error, last epoch | parameters | "
         "operations per question | state, bytes | minutes |\n|---|---|---|---|---|---|---|---|---|---|---|"
@@ -76,22 +42,14 @@ def report(results: Sequence[Result], alike: Sequence[Likeness], long: Sequence[
         of = [r for r in results if (r.tasks, r.stories, r.model, r.epochs) == row]
         tasks, stories, model, epochs = row
         one = tasks[0] if len(tasks) == 1 else JOINT if len(tasks) == len(TASKS) else None
-        known = PUBLISHED.get(model, {}).get(one) if one is not None else None
+        known = ALONE.get(model, {}).get(one) if one is not None else None
         rows.append(
             f"| {_named(tasks)} | {stories} | {model} | {epochs} | {_percents(r.error for r in of)} | "
             f"{'' if known is None else f'{known:.1f} %'} | "
             f"{_percents(r.training[-1] for r in of)} | {of[0].parameters:,} | {of[0].operations / 1e6:.1f} million | "
             f"{of[0].state:,} | {sum(r.seconds for r in of) / len(of) / 60:.1f} |"
         )
-    parts = [
-        "# Other networks on the same stories",
-        "Made by `python -m experiments.baselines write` from `results.json`; do not edit.",
-        "\n".join(rows),
-        NOTES,
-        *similarity(alike),
-        *longer(long),
-    ]
-    return "\n\n".join(parts) + "\n"
+    return ["## Other networks on the same stories", "\n".join(rows), NOTES] if results else []
 
 
 def similarity(alike: Sequence[Likeness]) -> list[str]:
@@ -119,7 +77,12 @@ def longer(long: Sequence[Length]) -> list[str]:
     """The part on long stories, if there is one."""
     if not long:
         return []
-    return ["## Longer stories", lengths.table(long), LONGER, "![error and time over length](lengths.png)"]
+    return [
+        "## Longer stories",
+        lengths.table(long),
+        LONGER,
+        "![error and time over length](baselines/lengths.png)",
+    ]
 
 
 def _named(tasks: Sequence[int]) -> str:

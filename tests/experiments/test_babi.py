@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from experiments import records
+from experiments import results as page
 from experiments.babi import bits, results, shipping, writing
 from experiments.babi.__main__ import app as experiment
 from experiments.babi.results import Result, interval, kept
@@ -29,7 +31,6 @@ from spmn.training import start, train
 RESULT = Result(
     1, 0, "official", 2, 100, 0.02, 0.03, 0.02, 0.99, 60.0, 1000, 9e3, 2e6, 1e3, (0.5, 0.02), (0.6, 0.1)
 )
-HERE = Path(results.__file__).parent
 
 
 def test_the_better_seed_by_its_larger_error_is_kept() -> None:
@@ -280,13 +281,14 @@ needs_results = pytest.mark.skipif(not results.RESULTS.exists(), reason="nothing
 
 @needs_results
 def test_texts_are_made_from_the_results() -> None:
-    found = records.read(Result, results.RESULTS)
-    narrow = records.read(bits.Bits, bits.RESULTS)
-    assert (HERE / "RESULTS.md").read_text() == writing.report(found, narrow)
-    assert writing.CARD.read_text() == writing.card(found)
-    assert writing.section(found) in writing.README.read_text()
-    for task in {r.task for r in found}:
-        assert (HERE / f"task{task:02}.png").exists()
+    found = page.measured()
+    for path, text in page.texts(found).items():
+        assert path.read_text() == text, (
+            f"{path} is not what the JSON files say: python -m experiments.results"
+        )
+    assert writing.table(found.babi) in page.README.read_text()
+    for picture in re.findall(r"\]\((.*\.png)\)", page.PAGE.read_text()):
+        assert (page.PAGE.parent / picture).exists()
 
 
 @needs_results

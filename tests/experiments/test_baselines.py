@@ -282,7 +282,7 @@ def test_a_training_is_entered_once(tmp_path: Path) -> None:
     assert records.read(Result, path) == [result]
     records.enter(dataclasses.replace(result, stories="official"), path)
     assert [r.stories for r in records.read(Result, path)] == ["generated", "official"]
-    assert "| 1 single supporting fact | generated | SPMN 0.0.1 | 1 | " in writing.report([result], [], [])
+    assert "| 1 single supporting fact | generated | SPMN 0.0.1 | 1 | " in writing.comparison([result])[1]
     with pytest.raises(SettingsError, match="no model 'GPT'; choose one of SPMN"):
         harness.measured(harness.fit("GPT", Source((1,), questions=60), seed=0))
 
@@ -331,15 +331,10 @@ def test_both_generations_on_similarity(tmp_path: Path) -> None:
     assert [r.model for r in found] == ["SPMN", "SPMN 0.0.1"]
     assert all(-1 <= r.spearman <= 1 and r.human is None for r in found)
     assert found[1].state == 4 * DEPTH * WIDTH**2
-    rows = [line for line in writing.report([], found, []).splitlines() if line.startswith("| said | ")]
+    rows = [line for line in writing.similarity(found)[1].splitlines() if line.startswith("| said | ")]
     assert [row.split(" | ")[1] for row in rows] == ["SPMN", "SPMN 0.0.1"]
     with pytest.raises(SettingsError, match="no model 'GPT'"):
         likeness.train("GPT", "said", generate_sentences("en", 60), Corpus(()), 0, 1, tmp_path, 1)
-
-
-@pytest.mark.skipif(not harness.RESULTS.exists(), reason="nothing was measured yet")
-def test_the_page_is_made_from_the_results() -> None:
-    assert (writing.HERE / "RESULTS.md").read_text() == writing.report(*writing.found())
 
 
 def test_longer_stories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,9 +360,9 @@ def test_longer_stories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert all(r.epochs == 1 and r.questions == 20 and 0 <= r.error <= 1 and r.seconds > 0 for r in found)
     assert found[0].state == found[1].state  # of the LSTM
     assert 4 * found[2].state == found[3].state
-    page, picture = writing.write([], [], found, tmp_path)
-    assert "| 2 | LSTM | 1 | " in page.read_text()
-    assert picture.stat().st_size > 5000
+    assert "| 2 | LSTM | 1 | " in writing.longer(found)[1]
+    picture = lengths.picture(found, tmp_path / "lengths.png")
+    assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
 def fit_few(questions: int, name: str, source: Source, *rest: Any) -> harness.Fit:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import demo, growth, rules, stages
+from experiments import demo, growth, records, rules, stages
 from experiments.bench.__main__ import bench
 from experiments.bench.epoch import joint_epoch, tasks_in
 from spmn import settings
@@ -80,12 +80,29 @@ def test_growth() -> None:
 
 @pytest.mark.usefixtures("little")
 def test_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stages.main(out=tmp_path, tasks="1", seeds="0", data=None, steps=1, epochs=1, threads=1)
-    rows = json.loads((tmp_path / "stages.json").read_text())
-    assert [row["start"] for row in rows] == ["scratch", "similarity", "timeline"]
-    assert all(0 <= row["error"] <= 1 for row in rows)
+    results = tmp_path / "stages.json"
+    stages.main(out=tmp_path, tasks="1", seeds="0", data=None, steps=1, epochs=1, threads=1, results=results)
+    found = records.read(stages.Start, results)
+    assert [r.start for r in found] == ["scratch", "similarity", "timeline"]
+    assert all(0 <= r.error <= 1 and r.curve == (r.error,) for r in found)
+    assert [r.first is None for r in found] == [True, False, False]
     warm = json.loads((tmp_path / "timeline-task1-seed0" / "run.json").read_text())
     assert warm["training"]["warm_start"] == str(tmp_path / "timeline-seed0")
     for name in ("similarity", "timeline"):
         assert json.loads((tmp_path / f"{name}-seed0" / "run.json").read_text())["stage"] == name
     assert "first epoch below" in capsys.readouterr().out
+
+
+def test_the_table_of_starts_has_seeds_side_by_side() -> None:
+    def one(begin: str, seed: int, *curve: float, first: float | None = None) -> stages.Start:
+        return stages.Start(begin, 2, seed, len(curve), min(curve), curve, first)
+
+    found = [
+        one("scratch", 0, 0.5, 0.09, 0.1),
+        one("scratch", 1, 0.4, 0.3, 0.2),
+        one("timeline", 0, 0.05, 0.04, 0.06, first=0.876),
+    ]
+    assert stages.table(found).splitlines()[2:] == [
+        "| 2 | scratch |  | 9.0 %, 20.0 % | 2, never | 3 |",
+        "| 2 | timeline | 0.88 | 4.0 % | 1 | 3 |",
+    ]
