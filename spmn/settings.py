@@ -80,7 +80,9 @@ class Training:
     repeat: int = 0  # events up to which an epoch tells the stories of a small task again
     rename: str = ""  # names drawn anew for each other in every training story: "mary john, red_sphere box"
     rename_from: float = 0.0  # share of the epochs before the first in which stories are renamed
-    warm_start: str = ""  # a run, or a network like babi/2, whose weights training starts from
+    warm_start: str = (
+        ""  # what training starts from: a run, or a network like babi/2, or several: "babi/2 + babi/4"
+    )
     validation: float = 0.1  # share of the distinct stories set aside
     stories: int = 10_000  # questions generated per task when no data folder is given
     extra: int = 0  # questions per task in generated stories that are added to the training stories

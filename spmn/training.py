@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from spmn import kernels
+from spmn.beside import side_by_side
 from spmn.data import Source, digest
 from spmn.errors import CheckpointError, Stopped
 from spmn.evaluation import CLUE_STORIES, answer, score_clues
@@ -98,7 +99,7 @@ def train(
 
     network = run.build()
     if settings.warm_start:
-        start_from(located(settings.warm_start), network)
+        warm(settings.warm_start, network)
     network = network.to(group.device)
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -157,6 +158,18 @@ def train(
             saved = time.monotonic()
             if line is not None:
                 report("epoch", line)
+
+
+def warm(runs: str, network: SPMN) -> None:
+    """Start from a run, or from several side by side: "babi/2", "babi/16 + babi/3".
+
+    Raises CheckpointError where one is missing, SettingsError where sizes do not fit.
+    """
+    folders = [located(run.strip()) for run in runs.split(" + ")]
+    if len(folders) == 1:
+        start_from(folders[0], network)
+    else:
+        side_by_side([open_run(folder).trained() for folder in folders], network)
 
 
 class Objective(nn.Module):

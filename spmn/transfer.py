@@ -66,9 +66,9 @@ def transfer(source: SPMN, target: SPMN) -> None:
     Raises SettingsError where the networks differ in size.
     """
     theirs, ours = source.vocabulary, target.vocabulary
-    words = _common(theirs.words, ours.words)
-    answers = _common(theirs.answers, ours.answers)
-    positions = _common(range(theirs.length), range(ours.length))
+    words = common(theirs.words, ours.words)
+    answers = common(theirs.answers, ours.answers)
+    positions = common(range(theirs.length), range(ours.length))
     others = target.clue.bias.shape[-1] - len(ours.words)  # time and confidence, behind the words
     clues = tuple(
         torch.cat((at, torch.arange(others) + len(vocabulary.words)))
@@ -105,8 +105,8 @@ def _fitting(name: str, known: Tensor | None, weights: Tensor) -> Tensor:
     return known
 
 
-def _common(theirs: Sequence[object], ours: Sequence[object]) -> tuple[Tensor, Tensor]:
-    """Where what both have stands in each of them."""
+def common(theirs: Sequence[object], ours: Sequence[object]) -> tuple[Tensor, Tensor]:
+    """Where what both have stands in each of them: places in theirs, and in ours."""
     index = {item: i for i, item in enumerate(theirs)}
     both = [(index[item], i) for i, item in enumerate(ours) if item in index]
     there, here = torch.tensor(both, dtype=torch.long).reshape(-1, 2).unbind(1)
