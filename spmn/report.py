@@ -13,7 +13,7 @@ from spmn import pretrained
 from spmn.data import digest, limited, unseen
 from spmn.datasets.babi import Story
 from spmn.errors import DataError
-from spmn.evaluation import CLUE_STORIES, answer, score_clues
+from spmn.evaluation import answer, score_clues
 from spmn.events import stream
 from spmn.export import MEMORY_BITS, export
 from spmn.network import SPMN
@@ -150,5 +150,5 @@ def score(
         agreement=given.agreement(in_torch),
         rates=given.rates,
         cost=cost,
-        clues=asdict(score_clues(network, streams[:CLUE_STORIES])),
+        clues=asdict(score_clues(network, streams)),
     )

@@ -22,7 +22,7 @@ from spmn import kernels
 from spmn.beside import side_by_side
 from spmn.data import Source, digest
 from spmn.errors import CheckpointError, Stopped
-from spmn.evaluation import CLUE_STORIES, answer, score_clues
+from spmn.evaluation import answer, score_clues
 from spmn.events import PRACTICE, QUESTION, Events, Stream, Vocabulary, batches, collate, practise, stream
 from spmn.levels import DIGIT
 from spmn.network import SPMN, Clues
@@ -270,7 +270,7 @@ def _validate(
     network.eval()
     given = answer(network, checks)
     errors = given.errors(checks)
-    clues = score_clues(network, checks[:CLUE_STORIES])
+    clues = score_clues(network, checks)
     error = sum(errors.values()) / len(errors)
     position.seconds = time.monotonic() - began
     line = {

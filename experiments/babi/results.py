@@ -29,8 +29,8 @@ QUESTIONS = 1000
 class Result:
     """One task of one run: errors are shares of wrong answers on its validation stories.
 
-    A run that learnt several tasks together has a record for each; epochs, agreement, seconds, parameters,
-    operations and training errors are then those of all of them.
+    A run that learnt several tasks together has a record for each; epochs, agreement, seconds, parameters
+    and operations are then those of all of them.
     """
 
     task: int
@@ -103,7 +103,12 @@ def measure(run: Run) -> list[Result]:
             synaptic_operations=report.cost["synaptic_operations"],
             plastic_updates=report.cost["plastic_updates"],
             curve=curve(run, task),
-            training=tuple(round(1 - line["accuracy"], 5) for line in run.metrics),
+            training=tuple(
+                line["training_errors"][str(task)]
+                if "training_errors" in line
+                else round(1 - line["accuracy"], 5)
+                for line in run.metrics
+            ),
             changed=changed(run),
             together=len(source.tasks),
         )
@@ -145,10 +150,15 @@ def curve(run: Run, task: int) -> tuple[float, ...]:
     return tuple(line["errors"][str(task)] for line in run.metrics)
 
 
+def alone(results: Iterable[Result]) -> list[Result]:
+    """Those of networks for one task."""
+    return [result for result in results if result.together == 1]
+
+
 def kept(results: Sequence[Result]) -> list[Result]:
     """Of each task the network that is shipped for it alone: of the official ones that whose larger error
     (float or integers) is smallest, the lowest seed among equals."""
-    official = [result for result in results if result.official and result.together == 1]
+    official = [result for result in alone(results) if result.official]
     return [
         min((r for r in official if r.task == task), key=lambda r: (max(r.error, r.chip), r.seed))
         for task in sorted({r.task for r in official})

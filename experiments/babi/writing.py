@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.babi import bits
 from experiments.babi.bits import Bits
-from experiments.babi.results import Result, interval, joint, kept
+from experiments.babi.results import Result, alone, interval, joint, kept
 from experiments.babi.shipping import JOINT, SHELF
 from experiments.published import ENTNET, TOGETHER
 from hardware.atomic import atomic
@@ -23,6 +25,7 @@ from spmn.settings import Network, Training, to_dict
 HERE = Path(__file__).parent
 CARD = SHELF / "README.md"
 JOINT_CARD = JOINT / "README.md"
+JOINT_PICTURE = "joint.png"
 BEGIN, END = "<!-- babi: made by python -m experiments.results -->", "<!-- babi: end -->"
 MADE = "Made by `python -m experiments.results` from JSON; do not edit."
 FLOOR = 0.05
@@ -50,6 +53,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def named(result: Result) -> str:
+    """A task, with a star where its training stories were topped up."""
+    star = "*" if "generated" in result.protocol else ""
+    return f"{result.task} {TASKS[result.task].replace('-', ' ')}{star}"
+
+
 def table(results: Sequence[Result]) -> str:
     """One row per task: the run that is shipped, and how far its seeds spread."""
     best = kept(results)
@@ -60,10 +69,9 @@ def table(results: Sequence[Result]) -> str:
     ]
     for r in best:
         low, high = interval(r.chip, r.questions)
-        seeds = [s for s in results if s.task == r.task and s.official and s.together == 1]
-        name = f"{r.task} {TASKS[r.task].replace('-', ' ')}" + ("*" if "generated" in r.protocol else "")
+        seeds = [s for s in alone(results) if s.task == r.task and s.official]
         lines.append(
-            f"| {name} | {percent(r.error)} | {percent(r.chip)} | {100 * low:.1f} to {100 * high:.1f} | "
+            f"| {named(r)} | {percent(r.error)} | {percent(r.chip)} | {100 * low:.1f} to {100 * high:.1f} | "
             f"{', '.join(f'{100 * s.error:.1f}' for s in seeds)} | "
             f"{', '.join(f'{100 * s.chip:.1f}' for s in seeds)} | {second(results, r.task)} | {ENTNET[r.task]:.1f} | "
             f"{r.spikes:,.0f}, {r.synaptic_operations / 1e6:.2f} million |"
@@ -87,9 +95,8 @@ def joint_table(results: Sequence[Result]) -> str:
     ]
     for r in runs[0]:
         seeds = [next(s for s in run if s.task == r.task) for run in runs]
-        name = f"{r.task} {TASKS[r.task].replace('-', ' ')}" + ("*" if "generated" in r.protocol else "")
         lines.append(
-            f"| {name} | {percent(r.error)} | {percent(r.chip)} | {', '.join(f'{100 * s.error:.1f}' for s in seeds)} | "
+            f"| {named(r)} | {percent(r.error)} | {percent(r.chip)} | {', '.join(f'{100 * s.error:.1f}' for s in seeds)} | "
             f"{', '.join(f'{100 * s.chip:.1f}' for s in seeds)} | {TOGETHER['EntNet'][r.task]:.1f} | {TOGETHER['SDNC'][r.task]:.1f} |"
         )
     means = [[mean(r.error for r in run), mean(r.chip for r in run)] for run in runs]
@@ -116,16 +123,13 @@ def joint_parts(results: Sequence[Result]) -> list[str]:
         f"{first.seconds / 3600:.1f} hours, {first.parameters:,} parameters; shipped as `babi-joint`.",
         joint_table(results),
         JOINT_NOTES,
+        f"![error over epochs](babi/{JOINT_PICTURE})",
     ]
 
 
 def second(results: Sequence[Result], task: int) -> str:
     """The second protocol: errors of the first run on generated stories alone."""
-    runs = [
-        r
-        for r in results
-        if r.task == task and r.protocol == "generated" and not r.changed and r.together == 1
-    ]
+    runs = [r for r in alone(results) if r.task == task and r.protocol == "generated" and not r.changed]
     return f"{100 * runs[0].error:.1f}, {100 * runs[0].chip:.1f}" if runs else ""
 
 
@@ -170,8 +174,8 @@ def every_run(results: Sequence[Result]) -> list[str]:
             f"| {r.task} | {r.protocol} | {r.seed}{' (shipped)' if r == best.get(r.task) else ''} | "
             f"{percent(r.error)} | {percent(r.last)} | {percent(r.chip)} | {percent(r.agreement)} | "
             f"{r.epochs} | {r.seconds / 60:.1f} | {r.parameters:,} |"
-            for r in results
-            if not r.changed and r.together == 1
+            for r in alone(results)
+            if not r.changed
         ),
     ]
     return [
@@ -197,8 +201,8 @@ def others(results: Sequence[Result]) -> list[str]:
     """Runs with other settings than the recipe's: what each of them is worth."""
     rows = [
         f"| {r.task} | {r.changed} | {r.seed} | {percent(r.error)} | {percent(r.last)} | {percent(r.chip)} | {r.epochs} |"
-        for r in results
-        if r.changed and r.together == 1
+        for r in alone(results)
+        if r.changed
     ]
     head = "| task | changed | seed | float, best epoch | float, last epoch | integers | epochs |\n|---|---|---|---|---|---|---|"
     return (
@@ -214,7 +218,7 @@ def joint_card(results: Sequence[Result]) -> str:
         WHAT.replace("one network per task", "one network"),
         "**Use**: `spmn evaluate --pretrained babi-joint --data DIR --split test --runner emulator`, `spmn ask babi-joint`.",
         DATA,
-        *joint_parts(results)[1:],
+        *joint_parts(results)[1:-1],  # the picture stays with the experiment
         STAR,
         LIMITS.replace(
             "each network knows the words of its task", "the network knows the words of these tasks"
@@ -253,36 +257,52 @@ def card(results: Sequence[Result]) -> str:
 
 
 def pictures(results: Sequence[Result], folder: Path = HERE) -> list[Path]:
-    """Error over epochs, one picture per task."""
+    """Error over epochs: a picture per task, and one of the network for all."""
     best = {r.task: r for r in kept(results)}
     paths = []
-    for task in sorted({r.task for r in results}):
-        figure = Figure(figsize=(6.0, 3.0), layout="constrained")
-        FigureCanvasAgg(figure)
-        axis = figure.subplots()
-        for r in (r for r in results if r.task == task and r.together == 1):
-            epochs = range(1, len(r.curve) + 1)
+    for task in sorted({r.task for r in alone(results)}):
+        figure, axis = _over_epochs(f"task {task}, {TASKS[task].replace('-', ' ')}")
+        for r in (r for r in alone(results) if r.task == task):
             width = 2.0 if r == best.get(task) else 0.9
-            (line,) = axis.plot(
-                epochs,
-                [100 * e for e in r.curve],
-                linewidth=width,
-                linestyle="-" if r.official else "--",
-                label=f"{r.changed or r.protocol}, seed {r.seed}: {100 * r.error:.1f} %, integers {100 * r.chip:.1f} %",
-            )
-            axis.plot(epochs, [100 * e for e in r.training], ":", linewidth=width, color=line.get_color())
-        axis.axhline(100 * FLOOR, color="#999999", linewidth=0.6)
-        axis.set_yscale("symlog", linthresh=1.0)
-        axis.set(
-            xlabel="epoch",
-            ylabel="wrong answers, % (torch)",
-            title=f"task {task}, {TASKS[task].replace('-', ' ')}",
-        )
-        axis.set_ylim(0, 100)
+            label = f"{r.changed or r.protocol}, seed {r.seed}: {100 * r.error:.1f} %, integers {100 * r.chip:.1f} %"
+            line = _curve(axis, r.curve, linewidth=width, linestyle="-" if r.official else "--", label=label)
+            _curve(axis, r.training, linewidth=width, linestyle=":", color=line.get_color())
         axis.legend(fontsize=7)
-        axis.grid(alpha=0.3)
-        path = folder / f"task{task:02}.png"
-        with atomic(path) as temporary:
-            figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
-        paths.append(path)
+        paths.append(_saved(figure, folder / f"task{task:02}.png"))
+    for run in list(joint(results).values())[:1]:
+        figure, axis = _over_epochs(f"one network for all {len(run)} tasks, validation", height=5.0)
+        for r in run:
+            _curve(axis, r.curve, linewidth=0.9, color=colormaps["tab20"](r.task - 1), label=named(r))
+        _curve(
+            axis,
+            [mean(es) for es in zip(*(r.curve for r in run), strict=True)],
+            linewidth=2.5,
+            color="black",
+            label="mean",
+        )
+        figure.legend(fontsize=6, loc="outside right upper")
+        paths.append(_saved(figure, folder / JOINT_PICTURE))
     return paths
+
+
+def _over_epochs(title: str, height: float = 3.0) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(6.0, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    axis.axhline(100 * FLOOR, color="#999999", linewidth=0.6)
+    axis.set_yscale("symlog", linthresh=1.0)
+    axis.set(xlabel="epoch", ylabel="wrong answers, % (torch)", title=title)
+    axis.set_ylim(0, 100)
+    axis.grid(alpha=0.3)
+    return figure, axis
+
+
+def _curve(axis: Any, errors: Sequence[float], **style: Any) -> Any:
+    (line,) = axis.plot(range(1, len(errors) + 1), [100 * e for e in errors], **style)
+    return line
+
+
+def _saved(figure: Figure, path: Path) -> Path:
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
+    return path

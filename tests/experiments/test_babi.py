@@ -242,7 +242,10 @@ def test_one_network_for_several_tasks_is_measured_and_shipped(
     assert [r.key[:3] for r in found] == [key[:3] for key in results.keys(both)]
     lines = [line["errors"] for line in both.metrics]
     assert [r.curve for r in found] == [tuple(line[task] for line in lines) for task in ("1", "6")]
-    assert kept(found) == []  # none is for one task alone
+    assert [r.training for r in found] == [
+        tuple(line["training_errors"][task] for line in both.metrics) for task in ("1", "6")
+    ]
+    assert kept(found) == results.alone(found) == []  # none is for one task alone
     assert results.joint(found) == {}  # not all tasks
     monkeypatch.setattr(results, "TASKS", (1, 6))
     assert [r.folder for r in results.finished([both.folder.parent])] == [both.folder]
@@ -270,7 +273,9 @@ def test_one_network_for_several_tasks_is_measured_and_shipped(
         str(r.task): {str(r.task): r.chip} for r in found
     }
 
+    assert [path.name for path in writing.pictures(found, tmp_path)] == [writing.JOINT_PICTURE]
     text = "\n".join(writing.joint_parts(found))
+    assert text.endswith(f"](babi/{writing.JOINT_PICTURE})")
     assert f"| 6 yes no questions* | {100 * found[1].error:.1f} % | {100 * found[1].chip:.1f} % |" in text
     assert f"| **mean of 2** | **{50 * (found[0].error + found[1].error):.1f} %** |" in text
     assert "spmn ask babi-joint" in writing.joint_card(found)
