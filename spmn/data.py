@@ -28,6 +28,8 @@ class Source:
     validation: float = 0.1  # share of the distinct stories
     extra: int = 0  # questions per task in generated stories that are added to the training stories
     fill: int = 0  # questions per task up to which generated stories are added where files hold fewer
+    cuts: tuple[tuple[int, int], ...] = ()
+    """(task, seed) of tasks that warm starts know: cut as for them, so that no validation story was seen."""
 
     def split(self) -> tuple[list[Story], list[Story]]:
         """(training, validation) stories; no distinct story is on both sides.
@@ -35,7 +37,7 @@ class Source:
         Raises DataError where files are missing or break the format.
         """
         told = self._train()
-        training, validation = split_by_story(told, self.validation, self.seed)
+        training, validation = split_by_story(told, self.validation, self.seed, dict(self.cuts))
         if not training or not validation:
             raise DataError(
                 f"{len(training)} training and {len(validation)} validation stories are left of tasks "

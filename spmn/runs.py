@@ -111,6 +111,7 @@ def open_run(folder: Path | str) -> Run:
             tuple(said["words"]), tuple(said["answers"]), said["length"], tuple(said["counts"])
         )
         source = {**record["source"], "tasks": tuple(record["source"]["tasks"])}
+        source["cuts"] = tuple((task, seed) for task, seed in source.get("cuts", ()))
         return Run(
             Path(folder),
             Network(**record["network"]),

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from spmn import kernels
 from spmn.beside import side_by_side
 from spmn.data import Source, digest
-from spmn.errors import CheckpointError, Stopped
+from spmn.errors import CheckpointError, SettingsError, Stopped
 from spmn.evaluation import answer, score_clues
 from spmn.events import PRACTICE, QUESTION, Events, Stream, Vocabulary, batches, collate, practise, stream
 from spmn.levels import DIGIT
@@ -33,7 +33,7 @@ from spmn.runs import Position, Run, open_run, restore, save_checkpoint, save_te
 from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
 from spmn.settings import Preset, Training, changed
 from spmn.settings import preset as preset_named
-from spmn.transfer import start_from
+from spmn.transfer import stage_of, start_from
 
 Report = Callable[[str, dict[str, Any]], None]
 """Called with ("batch", progress) and ("epoch", metrics)."""
@@ -56,7 +56,10 @@ def babi(
         chosen.training, seed=seed, epochs=chosen.training.epochs if epochs is None else epochs
     )
     folder = None if data is None else str(data.absolute())
-    source = Source(tasks, folder, training.stories, seed, training.validation, training.extra, training.fill)
+    source = Source(
+        tasks, folder, training.stories, seed, training.validation, training.extra, training.fill,
+        tuple(sorted(cuts(training.warm_start).items())),
+    )  # fmt: skip
     return source, replace(chosen, training=training)
 
 
@@ -165,11 +168,40 @@ def warm(runs: str, network: SPMN) -> None:
 
     Raises CheckpointError where one is missing, SettingsError where sizes do not fit.
     """
-    folders = [located(run.strip()) for run in runs.split(" + ")]
+    folders = starts(runs)
     if len(folders) == 1:
         start_from(folders[0], network)
     else:
         side_by_side([open_run(folder).trained() for folder in folders], network)
+
+
+def starts(runs: str) -> list[Path]:
+    """Folders of the runs that a warm start names."""
+    return [located(run.strip()) for run in runs.split(" + ")] if runs else []
+
+
+def cuts(runs: str) -> dict[int, int]:
+    """Tasks that runs and their own warm starts were trained on, and the seeds of their validation stories.
+
+    Raises CheckpointError where a run is missing, SettingsError where two have set others aside.
+    """
+    found: dict[int, int] = {}
+    for folder in starts(runs):
+        if stage_of(folder):
+            continue  # no bAbI story was told in a first stage
+        run = open_run(folder)
+        told = dict(run.source.cuts) or cuts(run.training.warm_start)
+        for task, seed in {
+            **told,
+            **{task: told.get(task, run.source.seed) for task in run.source.tasks},
+        }.items():
+            if found.setdefault(task, seed) != seed:
+                raise SettingsError(
+                    f"{runs!r} were trained with validation stories of task {task} that differ (seeds "
+                    f"{found[task]} and {seed}), so none are left that neither has seen; start from runs of "
+                    "one seed"
+                )
+    return found
 
 
 class Objective(nn.Module):

@@ -22,9 +22,8 @@ def start_from(folder: Path, target: SPMN) -> None:
 
     Raises CheckpointError where there is no trained run, SettingsError where sizes differ.
     """
-    try:
-        stage = json.loads((folder / "run.json").read_text())["stage"]
-    except (OSError, ValueError, KeyError, TypeError):  # where it is no bAbI run, opening it says so
+    stage = stage_of(folder)
+    if stage is None:  # where it is no bAbI run, opening it says so
         transfer(open_run(folder).trained(), target)
         return
     theirs, ours = read_record(folder, stage)["network"], to_dict(target.settings)
@@ -38,6 +37,15 @@ def start_from(folder: Path, target: SPMN) -> None:
     if not path.exists():
         raise CheckpointError(f"{str(folder)!r} has no validated step yet; go on training it first")
     levels(load_tensors(path)[0], target)
+
+
+def stage_of(folder: Path) -> str | None:
+    """The stage that a run folder is of, None if it is of bAbI or of nothing known."""
+    try:
+        stage: str = json.loads((folder / "run.json").read_text())["stage"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return stage
 
 
 LEVELS = ("depth", "heads", "keys", "values", "encoder", "steps", "dv", "rule")

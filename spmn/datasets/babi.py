@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,12 +190,13 @@ def write(path: Path | str, stories: Iterable[Story]) -> None:
 
 
 def split_by_story(
-    stories: Iterable[Story], fraction: float = 0.1, seed: int = 0
+    stories: Iterable[Story], fraction: float = 0.1, seed: int = 0, seeds: Mapping[int, int] | None = None
 ) -> tuple[list[Story], list[Story]]:
     """Cut (training, validation) data, task by task and by distinct story, both in the given order.
 
     Of each task, `fraction` of the distinct stories (rounded) are validation data, once each; training data
-    keep their repeats. A story's side depends on `seed` and the set of stories, not on their order.
+    keep their repeats. A story's side depends on `seed` (of its task in `seeds`, if there) and the set of
+    stories, not on their order.
     Raises SettingsError for a fraction outside 0..1.
     """
     if not 0 <= fraction <= 1:
@@ -205,7 +206,7 @@ def split_by_story(
     for story in stories:
         distinct.setdefault(story.task, set()).add(story.key)
     held_back = {
-        task: set(sorted(keys, key=lambda key: _shuffled(key, seed))[: round(fraction * len(keys))])
+        task: set(_in_random_order(keys, {task: seed, **(seeds or {})}[task])[: round(fraction * len(keys))])
         for task, keys in distinct.items()
     }
 
@@ -282,6 +283,6 @@ def _check_place(line: Line, before: list[Line]) -> None:
             raise DataError(f"support {number} is not the number of an earlier statement of the story")
 
 
-def _shuffled(key: str, seed: int) -> bytes:
-    """Sorting by this puts keys in an order that is random, but the same on every machine."""
-    return hashlib.sha256(f"{seed}\n{key}".encode()).digest()
+def _in_random_order(keys: Iterable[str], seed: int) -> list[str]:
+    """Keys in an order that is random, but the same on every machine."""
+    return sorted(keys, key=lambda key: hashlib.sha256(f"{seed}\n{key}".encode()).digest())

@@ -1,9 +1,10 @@
 """Extra stories join the training stories and nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from spmn.data import Source
-from spmn.datasets.babi import TASKS, write
+from spmn.datasets.babi import TASKS, split_by_story, write
 from spmn.datasets.generator import generate
 
 
@@ -38,3 +39,14 @@ def test_generated_stories_fill_up_what_files_lack(tmp_path: Path) -> None:
     added = more[len(training) :]
     assert {story.task for story in added} == {2}
     assert 140 <= sum(len(story.questions) for story in added) <= 155  # none of them told in validation
+
+
+def test_a_task_can_be_cut_with_a_seed_of_its_own() -> None:
+    one, other = Source((1, 2), questions=200, seed=1), Source((1, 2), questions=200, seed=2)
+    cut = {
+        task: {s.key for s in split_by_story(generate(task, 200, 1), 0.1, seed)[1]}
+        for task, seed in ((1, 7), (2, 1))
+    }
+    validation = {s.key for s in replace(one, cuts=((1, 7), (9, 9))).split()[1]}
+    assert validation == cut[1] | cut[2]
+    assert validation != {s.key for s in one.split()[1]} != {s.key for s in other.split()[1]}

@@ -25,8 +25,8 @@ from spmn.network import SPMN
 from spmn.renaming import Renaming
 from spmn.runs import Run, load_tensors, open_run, save_tensors
 from spmn.schedule import one_cycle
-from spmn.settings import Network, Preset, Training
-from spmn.training import Objective, chosen, start, train
+from spmn.settings import Network, Preset, Training, to_dict
+from spmn.training import Objective, babi, chosen, cuts, start, train
 
 NETWORK = Network(depth=1, heads=2, keys=16, values=16, embedding=24, encoder=24, decoder=32)
 PRESET = Preset(NETWORK, Training(epochs=3, events_per_batch=60))
@@ -211,6 +211,33 @@ def test_a_warm_start_begins_with_the_weights_of_a_run(tmp_path: Path) -> None:
         second.trained().named_parameters(), first.trained().parameters(), strict=True
     ):
         torch.testing.assert_close(ours, theirs, msg=name)
+
+
+def test_a_warm_start_keeps_what_it_was_validated_on(tmp_path: Path) -> None:
+    """No story that any network of a chain of warm starts was trained on is a validation story later."""
+
+    def trained(name: str, tasks: tuple[int, ...], seed: int, begins: str = "", **sizes: int) -> str:
+        changes = [f"{k}={v}" for k, v in {**to_dict(NETWORK), **sizes, "stories": 60}.items()]
+        source, preset = babi(tasks, None, "default", 1, seed, [*changes, f"warm_start={begins}"])
+        run = start(tmp_path / name, source, preset)
+        train(run)
+        assert open_run(run.folder) == run
+        return str(run.folder)
+
+    first = trained("first", (1,), seed=3)
+    second = trained("second", (2,), seed=4, begins=first)
+    third = trained("third", (6,), seed=5)
+    assert cuts(second) == {1: 3, 2: 4}
+    assert cuts(f"{second} + {third}") == {1: 3, 2: 4, 6: 5}
+    double = {name: 2 * getattr(NETWORK, name) for name in ("embedding", "encoder", "heads", "decoder")}
+    wide = trained("wide", (1, 2, 6, 7), seed=0, begins=f"{second} + {third}", **double)
+    assert open_run(Path(wide)).source.cuts == ((1, 3), (2, 4), (6, 5))
+    assert cuts(wide) == {1: 3, 2: 4, 6: 5, 7: 0}
+    again = trained("again", (1,), seed=9)
+    with pytest.raises(SettingsError, match=r"stories of task 1 that differ \(seeds 3 and 9\)"):
+        cuts(f"{second} + {again}")
+    with pytest.raises(CheckpointError, match="no run folder"):
+        cuts(str(tmp_path / "none"))
 
 
 def test_practice_questions_count_with_their_weight(network: SPMN, stories: list[Story]) -> None:
