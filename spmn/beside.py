@@ -16,6 +16,8 @@ ALIKE = ("keys", "values", "steps", "dv", "rule")
 """Settings that all of them must share."""
 SUMMED = ("embedding", "encoder", "heads", "decoder")
 """Settings that must hold all of them together."""
+FIRM = 4.0
+"""Length of the rows of weights that are brought along, in that of rows drawn at random."""
 
 
 def side_by_side(sources: Sequence[SPMN], target: SPMN) -> None:
@@ -129,11 +131,12 @@ class _Part:
     def _projection(self, new: dict[str, Tensor], name: str, rows: Tensor, columns: Tensor) -> None:
         """Rows without their mean: padded with 0 they are standardised to what they were.
 
-        Their length is free; they get that of the rows they replace, so that all turn equally fast.
+        Their length is free: they are FIRM times as long as the rows they replace, so that what is known
+        turns slower than what is new.
         """
         weight, goal = self.weights[f"{name}.weight"], new[f"{name}.weight"]
         centred = nn.functional.normalize(weight - weight.mean(1, keepdim=True))
-        length = goal[rows].norm(dim=1, keepdim=True)
+        length = FIRM * goal[rows].norm(dim=1, keepdim=True)
         goal[rows] = 0
         goal[rows[:, None], columns] = length * centred
         for part in ("gain", "bias"):

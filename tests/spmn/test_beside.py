@@ -84,7 +84,7 @@ def test_what_a_level_has_once_starts_at_the_mean_by_heads() -> None:
         second.levels[0].memory.gain.fill_(6.0)
     fresh = wide.levels[2].memory.bias.clone()
     side_by_side([first, second], wide)
-    assert float(wide.levels[0].memory.gain) == pytest.approx(4.0)
+    assert wide.levels[0].memory.gain.item() == pytest.approx(4.0)
     assert torch.equal(wide.levels[1].memory.gain, second.levels[1].memory.gain)
     assert torch.equal(wide.levels[1].clock, second.levels[1].clock)
     assert torch.equal(wide.levels[2].memory.bias, fresh)
