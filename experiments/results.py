@@ -84,13 +84,20 @@ def warm_starts(found: list[Start]) -> list[str]:
 
 def texts(found: Measured) -> dict[Path, str]:
     """Everything that is text, by where it goes."""
-    before, rest = README.read_text().split(babi.BEGIN)
+    readme = between(README.read_text(), "babi", babi.section(found.babi))
     return {
         PAGE: page(found),
         babi.CARD: babi.card(found.babi),
         **({babi.JOINT_CARD: babi.joint_card(found.babi)} if joint(found.babi) else {}),
-        README: f"{before}{babi.section(found.babi)}{rest.split(babi.END)[1]}",
+        README: between(readme, "stages", stages.table(found.starts)),
     }
+
+
+def between(text: str, name: str, part: str) -> str:
+    """The text with another part between the two marks of this name."""
+    begin, end = f"<!-- {name}: made by python -m experiments.results -->", f"<!-- {name}: end -->"
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{part}\n{end}{rest.split(end)[1]}"
 
 
 def main() -> None:

@@ -26,7 +26,6 @@ HERE = Path(__file__).parent
 CARD = SHELF / "README.md"
 JOINT_CARD = JOINT / "README.md"
 JOINT_PICTURE = "joint.png"
-BEGIN, END = "<!-- babi: made by python -m experiments.results -->", "<!-- babi: end -->"
 MADE = "Made by `python -m experiments.results` from JSON; do not edit."
 FLOOR = 0.05
 """bAbI's convention: a task is solved below this error."""
@@ -168,7 +167,7 @@ files."""
 def section(results: Sequence[Result]) -> str:
     """The part of the README between its two marks."""
     star = f"\n\n{STAR}" if any("generated" in r.protocol for r in kept(results)) else ""
-    return f"{BEGIN}\n{table(results)}\n\n{NOTES}{star}\n{END}"
+    return f"{table(results)}\n\n{NOTES}{star}"
 
 
 def every_run(results: Sequence[Result]) -> list[str]:
