@@ -25,8 +25,8 @@ from spmn.export import export
 from spmn.network import SPMN
 from spmn.report import score
 from spmn.runs import Run, open_run
-from spmn.settings import RECIPES, Network, Preset, Training, to_dict
-from spmn.training import start, train
+from spmn.settings import RECIPES, Network, Preset, Training, preset, to_dict
+from spmn.training import cuts, start, train
 
 RESULT = Result(
     1, 0, "official", 2, 100, 0.02, 0.03, 0.02, 0.99, 60.0, 1000, 9e3, 2e6, 1e3, (0.5, 0.02), (0.6, 0.1)
@@ -308,6 +308,20 @@ def test_what_is_shipped_is_what_the_results_say() -> None:
         assert to_dict(run.network) == to_dict(recipe.network)
         assert to_dict(run.training) == {**to_dict(recipe.training), "seed": result.seed}
     assert sum(p.stat().st_size for p in shipping.SHELF.rglob("*") if p.is_file()) <= shipping.LIMIT
+
+
+@needs_results
+def test_the_shipped_network_for_all_tasks_is_what_the_results_say() -> None:
+    runs = results.joint(records.read(Result, results.RESULTS))
+    chosen = next(iter(runs.values()))
+    assert [r.task for r in chosen] == list(babi.TASKS)
+    run = open_run(shipping.JOINT)
+    recipe = preset("joint", run.source.tasks)
+    assert to_dict(run.network) == to_dict(recipe.network)
+    assert to_dict(run.training) == {**to_dict(recipe.training), "seed": chosen[0].seed}
+    assert [results.curve(run, r.task) for r in chosen] == [r.curve for r in chosen]
+    assert dict(run.source.cuts) == cuts(recipe.training.warm_start)
+    assert sum(p.stat().st_size for p in shipping.JOINT.rglob("*") if p.is_file()) <= shipping.LIMIT
 
 
 @needs_results
