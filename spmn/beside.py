@@ -41,13 +41,13 @@ def side_by_side(sources: Sequence[SPMN], target: SPMN) -> None:
         new = target.state_dict()
         for part in parts:
             part.into(new)
-        for d in range(target.settings.depth):
+        for d in range(max(source.settings.depth for source in sources)):
             deep = [part for part in parts if part.source.settings.depth > d]
             heads = torch.tensor([float(part.source.settings.heads) for part in deep])
-            for name in (f"level.{d}.memory.gain", f"level.{d}.memory.rates.logits") if deep else ():
+            for name in (f"level.{d}.memory.gain", f"level.{d}.memory.rates.logits"):
                 values = torch.stack([part.weights[name] for part in deep])
                 new[name] = torch.einsum("s,s...->...", heads / heads.sum(), values)
-            if deep and deep[-1] is parts[-1]:
+            if deep[-1] is parts[-1]:
                 new[f"level.{d}.clock"] = parts[-1].weights[f"level.{d}.clock"]
         target.load_state_dict(new)
 

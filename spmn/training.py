@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from spmn import kernels
 from spmn.beside import side_by_side
 from spmn.data import Source, digest
+from spmn.datasets.babi import TASKS
 from spmn.errors import CheckpointError, SettingsError, Stopped
 from spmn.evaluation import answer, score_clues
 from spmn.events import PRACTICE, QUESTION, Events, Stream, Vocabulary, batches, collate, practise, stream
@@ -191,10 +192,7 @@ def cuts(runs: str) -> dict[int, int]:
             continue  # no bAbI story was told in a first stage
         run = open_run(folder)
         told = dict(run.source.cuts) or cuts(run.training.warm_start)
-        for task, seed in {
-            **told,
-            **{task: told.get(task, run.source.seed) for task in run.source.tasks},
-        }.items():
+        for task, seed in {**dict.fromkeys(run.source.tasks, run.source.seed), **told}.items():
             if found.setdefault(task, seed) != seed:
                 raise SettingsError(
                     f"{runs!r} were trained with validation stories of task {task} that differ (seeds "
@@ -236,13 +234,12 @@ class Objective(nn.Module):
         task = batch.task[:, None].expand_as(asked)[asked]
         wrong = (logits.argmax(-1) != target).float()
         counts = [
-            loss.new_zeros(len(BABI)).index_add(0, task - 1, x) for x in (wrong, torch.ones_like(wrong))
+            loss.new_zeros(len(TASKS)).index_add(0, task - 1, x) for x in (wrong, torch.ones_like(wrong))
         ]
         return total, torch.cat((sums, *counts))
 
 
-BABI = range(1, 21)
-SUMS = ("loss", "spikes", "events", *(f"wrong {t}" for t in BABI), *(f"asked {t}" for t in BABI))
+SUMS = ("loss", "spikes", "events", *(f"wrong {t}" for t in TASKS), *(f"asked {t}" for t in TASKS))
 
 
 def step(
@@ -350,13 +347,13 @@ def clue_loss(clues: Clues, batch: Events, rows: Tensor) -> Tensor:
 
 def training_errors(sums: dict[str, float]) -> dict[str, float]:
     """Error per task over the questions of this epoch, with dropout and before later steps."""
-    asked = {task: sums[f"asked {task}"] for task in BABI}
+    asked = {task: sums[f"asked {task}"] for task in TASKS}
     return {str(task): round(sums[f"wrong {task}"] / n, 4) for task, n in asked.items() if n}
 
 
 def averages(sums: dict[str, float]) -> dict[str, float]:
     """Loss and accuracy per question so far in this epoch, and the encoder's spike rate."""
-    asked, wrong = (sum(sums[f"{name} {task}"] for task in BABI) for name in ("asked", "wrong"))
+    asked, wrong = (sum(sums[f"{name} {task}"] for task in TASKS) for name in ("asked", "wrong"))
     return {
         "loss": sums["loss"] / asked,
         "accuracy": 1 - wrong / asked,

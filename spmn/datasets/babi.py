@@ -206,7 +206,7 @@ def split_by_story(
     for story in stories:
         distinct.setdefault(story.task, set()).add(story.key)
     held_back = {
-        task: set(_in_random_order(keys, {task: seed, **(seeds or {})}[task])[: round(fraction * len(keys))])
+        task: set(_in_random_order(keys, (seeds or {}).get(task, seed))[: round(fraction * len(keys))])
         for task, keys in distinct.items()
     }
 
