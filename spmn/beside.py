@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from spmn.errors import SettingsError
 from spmn.network import SPMN
 from spmn.settings import Network, to_dict
-from spmn.transfer import common
+from spmn.transfer import Common, Places
 
 ALIKE = ("keys", "values", "steps", "dv", "rule")
 """Settings that all of them must share."""
@@ -100,8 +100,7 @@ class _Part:
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
         groups = (keys, keys, self.recall, self.heads, self.heads)
         self.neurons = torch.cat([start + group for start, group in zip(starts, groups, strict=True)])
-        self.words = common(source.vocabulary.words, target.vocabulary.words)
-        self.answers = common(source.vocabulary.answers, target.vocabulary.answers)
+        self.both = Common.of(source, target)
 
     def seen(self, depth: int) -> Tensor:
         """Columns of what is seen above `depth` levels: the encoder, and the recall of each."""
@@ -111,20 +110,18 @@ class _Part:
     def into(self, new: dict[str, Tensor]) -> None:
         """Write into the target's state."""
         old, depth = self.weights, self.source.settings.depth
-        there, here = self.words
+        there, here = self.both.words
         new["encoder.word.weight"][here[:, None], self.embedding] = old["encoder.word.weight"][there]
-        theirs, ours = self.source.vocabulary.length, self.target.vocabulary.length
-        both = torch.arange(min(theirs, ours))
-        # a sentence is divided by the root of the longest one's length
-        scale = (ours / theirs) ** 0.5
-        new["encoder.position"][:, both[:, None], self.embedding] = scale * old["encoder.position"][:, both]
+        there, here = self.both.positions
+        positions = self.both.scale * old["encoder.position"][:, there]
+        new["encoder.position"][:, here[:, None], self.embedding] = positions
         new["encoder.kind"][:, self.embedding] = old["encoder.kind"]
         self._projection(new, "encoder.projection", self.encoder, self.embedding)
         for d in range(depth):
             self._projection(new, f"level.{d}.drive", self.neurons, self.seen(d))
             new[f"level.{d}.memory.bias"][self.heads] = old[f"level.{d}.memory.bias"]
         self._projection(new, "decoder", self.decoder, self.seen(depth))
-        for name, known in (("readout", self.answers), ("completion", self.words)):
+        for name, known in (("readout", self.both.answers), ("completion", self.both.words)):
             self._readout(new, name, known)
         self._clues(new, depth)
 
@@ -142,17 +139,14 @@ class _Part:
         for part in ("gain", "bias"):
             new[f"{name}.{part}"][rows] = self.weights[f"{name}.{part}"]
 
-    def _readout(self, new: dict[str, Tensor], name: str, known: tuple[Tensor, Tensor]) -> None:
+    def _readout(self, new: dict[str, Tensor], name: str, known: Places) -> None:
         there, here = known
         new[f"{name}.weight"][:, self.decoder] = 0
         new[f"{name}.weight"][here[:, None], self.decoder] = self.weights[f"{name}.weight"][there]
         new[f"{name}.bias"][here] = self.weights[f"{name}.bias"][there]
 
     def _clues(self, new: dict[str, Tensor], depth: int) -> None:
-        there, here = self.words
-        others = torch.arange(self.target.clue.bias.shape[-1] - len(self.target.vocabulary.words))
-        there = torch.cat((there, len(self.source.vocabulary.words) + others))
-        here = torch.cat((here, len(self.target.vocabulary.words) + others))
+        there, here = self.both.clues
         for d in range(depth):
             new["clue.weight"][d, self.recall] = 0
             new["clue.weight"][d][self.recall[:, None], here] = self.weights["clue.weight"][d][:, there]

@@ -1,55 +1,53 @@
-"""Warm starts: what one trained network knows, put into another with another vocabulary."""
+"""What one trained network knows, put into another with another vocabulary."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from spmn.errors import CheckpointError, SettingsError
+from spmn.errors import SettingsError
 from spmn.network import SPMN
-from spmn.runs import load_tensors, open_run
-from spmn.settings import to_dict
-from spmn.stages import read_record
+
+Places = tuple[Tensor, Tensor]
+"""Where the same things stand in one network, and in another."""
 
 
-def start_from(folder: Path, target: SPMN) -> None:
-    """Put the best weights of a run into `target`: all that `transfer` can, or, of a run of another stage,
-    those of the memory levels.
+@dataclass(frozen=True)
+class Common:
+    """What the vocabularies of two networks have in common."""
 
-    Raises CheckpointError where there is no trained run, SettingsError where sizes differ.
-    """
-    stage = stage_of(folder)
-    if stage is None:  # where it is no bAbI run, opening it says so
-        transfer(open_run(folder).trained(), target)
-        return
-    theirs, ours = read_record(folder, stage)["network"], to_dict(target.settings)
-    for name in LEVELS:
-        if theirs[name] != ours[name]:
-            raise SettingsError(
-                f"a warm start needs memory levels of the same kind: {name} is {theirs[name]} there and "
-                f"{ours[name]} here"
-            )
-    path = folder / "network.safetensors"
-    if not path.exists():
-        raise CheckpointError(f"{str(folder)!r} has no validated step yet; go on training it first")
-    levels(load_tensors(path)[0], target)
+    words: Places
+    answers: Places
+    positions: Places  # of words in a sentence
+    clues: Places  # columns of the clues: words, then time and confidence
+    scale: float  # of position vectors: a sentence is divided by the root of the longest one's length
 
-
-def stage_of(folder: Path) -> str | None:
-    """The stage that a run folder is of, None if it is of bAbI or of nothing known."""
-    try:
-        stage: str = json.loads((folder / "run.json").read_text())["stage"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return stage
+    @classmethod
+    def of(cls, source: SPMN, target: SPMN) -> Common:
+        theirs, ours = source.vocabulary, target.vocabulary
+        words = _same(theirs.words, ours.words)
+        others = torch.arange(target.clue.bias.shape[-1] - len(ours.words))
+        clues = (
+            torch.cat((words[0], len(theirs.words) + others)),
+            torch.cat((words[1], len(ours.words) + others)),
+        )
+        return cls(
+            words,
+            _same(theirs.answers, ours.answers),
+            _same(range(theirs.length), range(ours.length)),
+            clues,
+            (ours.length / theirs.length) ** 0.5,
+        )
 
 
-LEVELS = ("depth", "heads", "keys", "values", "encoder", "steps", "dv", "rule")
-"""Settings in which memory levels must be alike."""
+def _same(theirs: Sequence[object], ours: Sequence[object]) -> Places:
+    index = {item: i for i, item in enumerate(theirs)}
+    both = [(index[item], i) for i, item in enumerate(ours) if item in index]
+    there, here = torch.tensor(both, dtype=torch.long).reshape(-1, 2).unbind(1)
+    return there, here
 
 
 def levels(source: Mapping[str, Tensor], target: SPMN) -> None:
@@ -73,28 +71,19 @@ def transfer(source: SPMN, target: SPMN) -> None:
 
     Raises SettingsError where the networks differ in size.
     """
-    theirs, ours = source.vocabulary, target.vocabulary
-    words = common(theirs.words, ours.words)
-    answers = common(theirs.answers, ours.answers)
-    positions = common(range(theirs.length), range(ours.length))
-    others = target.clue.bias.shape[-1] - len(ours.words)  # time and confidence, behind the words
-    clues = tuple(
-        torch.cat((at, torch.arange(others) + len(vocabulary.words)))
-        for at, vocabulary in zip(words, (theirs, ours), strict=True)
-    )
-    along: dict[str, tuple[int, Sequence[Tensor]]] = {
-        "encoder.word.weight": (0, words),
-        "encoder.position": (1, positions),
-        "readout.weight": (0, answers),
-        "readout.bias": (0, answers),
-        "completion.weight": (0, words),
-        "completion.bias": (0, words),
-        "clue.weight": (2, clues),
-        "clue.bias": (2, clues),
+    both = Common.of(source, target)
+    along: dict[str, tuple[int, Places]] = {
+        "encoder.word.weight": (0, both.words),
+        "encoder.position": (1, both.positions),
+        "readout.weight": (0, both.answers),
+        "readout.bias": (0, both.answers),
+        "completion.weight": (0, both.words),
+        "completion.bias": (0, both.words),
+        "clue.weight": (2, both.clues),
+        "clue.bias": (2, both.clues),
     }
     old, new = source.state_dict(), target.state_dict()
-    # a sentence is divided by the root of the longest one's length
-    old["encoder.position"] = old["encoder.position"] * (ours.length / theirs.length) ** 0.5
+    old["encoder.position"] = both.scale * old["encoder.position"]
     for name, weights in new.items():
         known = old.get(name)
         if known is not None and name in along:
@@ -111,11 +100,3 @@ def _fitting(name: str, known: Tensor | None, weights: Tensor) -> Tensor:
             f"{'missing' if known is None else list(known.shape)} there and {list(weights.shape)} here"
         )
     return known
-
-
-def common(theirs: Sequence[object], ours: Sequence[object]) -> tuple[Tensor, Tensor]:
-    """Where what both have stands in each of them: places in theirs, and in ours."""
-    index = {item: i for i, item in enumerate(theirs)}
-    both = [(index[item], i) for i, item in enumerate(ours) if item in index]
-    there, here = torch.tensor(both, dtype=torch.long).reshape(-1, 2).unbind(1)
-    return there, here

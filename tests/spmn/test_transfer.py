@@ -1,20 +1,16 @@
 """A warm start brings along what belongs to common words, and only between networks of one size."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import torch
 
 from spmn.datasets.generator import generate
-from spmn.errors import CheckpointError, SettingsError
+from spmn.errors import SettingsError
 from spmn.events import Vocabulary, collate, stream
 from spmn.network import SPMN
-from spmn.runs import load_tensors
 from spmn.settings import Network
-from spmn.stages import Steps, train_stage
-from spmn.timeline import Course, Timeline
-from spmn.transfer import start_from, transfer
+from spmn.transfer import transfer
 
 SMALL = Network(depth=2, heads=2, keys=8, values=32, embedding=16, encoder=16, decoder=24)
 
@@ -74,24 +70,3 @@ def test_networks_of_other_sizes_are_refused() -> None:
     deep = network(2, 0, dataclasses.replace(SMALL, depth=3))
     with pytest.raises(SettingsError, match="same size"):
         transfer(network(2, 0), deep)
-
-
-def test_levels_of_another_stage(tmp_path: Path) -> None:
-    stage = Timeline(dataclasses.replace(SMALL, values=32), Course(length=6, events=30))
-    target = network(1, seed=2, settings=dataclasses.replace(SMALL, values=32))
-    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
-    with pytest.raises(CheckpointError, match="no run folder"):
-        start_from(tmp_path, target)
-    train_stage(stage, Steps(steps=1, validate_every=1), tmp_path, threads=1)
-    start_from(tmp_path, target)
-    trained = load_tensors(tmp_path / "network.safetensors")[0]
-    for name, tensor in target.state_dict().items():
-        theirs = name.startswith("level.") and not name.endswith("clock")
-        assert torch.equal(tensor, trained[name] if theirs else before[name])
-    for other in ({"encoder": 20}, {"depth": 1}, {"steps": 4}, {"rule": "error-driven"}):
-        (name,) = other
-        with pytest.raises(SettingsError, match=f"levels of the same kind: {name} is"):
-            start_from(tmp_path, network(1, 0, dataclasses.replace(SMALL, values=32, **other)))  # type: ignore[arg-type]
-    (tmp_path / "network.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="no validated step"):
-        start_from(tmp_path, target)
