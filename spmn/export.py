@@ -26,9 +26,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hardware import program as chip
 from hardware.errors import ProgramError, RuleError
@@ -47,15 +46,10 @@ from spmn.errors import ExportError
 from spmn.events import CLOCK
 from spmn.levels import DIGIT, Level, Levels, clock_lines
 from spmn.network import SPMN
+from spmn.quantise import Array, Sources, quantise, rounded
 
 LAG = 3
 """Steps by which a level runs behind the one below."""
-W_MAX = 254
-"""Largest even weight of a fixed synapse."""
-QUIET = 255 << 6
-"""What the quiet line takes from a neuron: more than all its inputs can bring, and half of 16 bits."""
-ROUNDING = 0.95
-"""Share of QUIET that inputs may bring before they are rounded."""
 INPUT_LIMIT = 2**15 - 2**10
 """Most that plastic synapses may bring to a neuron in one step; the rest of 16 bits is left to others."""
 MEMORY_BITS = 6
@@ -68,11 +62,15 @@ READOUT_SCALE = 2**16
 LONGEST_TAU = 65535
 """x1 must not decay to nothing before the rule sees it; the chip knows no trace without decay."""
 
+ROLES = ("write_key", "read_key", "association", "update", "reset")
+"""Populations of a level that what is seen drives, in the order of `Level.sizes`."""
+
 CLOCKED = {"statement": 1, "question": 1, "clock": 2 * DIGIT, "bias": 1, "quiet": 1, "write": 1}
 """Input axons that every exported network has, and how many."""
 
-Array = npt.NDArray[np.int64]
-Sources = Mapping[str, Tensor]
+
+CLOCK_AT_ONCE = {"clock": 2}
+"""Axons of the clock that spike in a step: the lines of two digits."""
 
 
 @torch.no_grad()
@@ -93,8 +91,8 @@ def export(
     steps, depth = network.settings.steps, network.settings.depth
     with expressible():
         draft = drafted(network, lambda draft: encoder(draft, network), memory_bits, payload)
-        sources = seen_by(network, network.decoder.folded())
-        add_driven(draft, "decoder", sources, network.decoder.bias, depth, network)
+        sources = driven(network, network.decoder.folded(), network.decoder.bias)
+        add_driven(draft, "decoder", sources, depth, network)
         readout = Readout(
             name="answer",
             populations=("decoder",),
@@ -213,17 +211,38 @@ class Draft:
 
 def encoder(draft: Draft, network: SPMN) -> None:
     """Words, by position from both ends, and the kind of the event drive the encoder for T steps."""
-    part = network.encoder
-    length = network.vocabulary.length
-    pairs = torch.einsum("we,pe->pwe", part.word.weight, part.position.flatten(0, 1)) * length**-0.5
-    folded = part.projection.folded()
-    kinds = folded @ part.kind.T + part.projection.bias[:, None]
-    draft.inputs = {"words": pairs[..., 0].numel(), **CLOCKED}
-    parts = {"words": folded @ pairs.flatten(0, 1).T, "statement": kinds[:, :1], "question": kinds[:, 1:]}
-    vth, quantised = quantise(parts, one_of={"words": 2 * length})
-    draft.population("encoder", len(folded), vth, chip_decay(network), first=1)
+    parts = network.encoder.parts()
+    draft.inputs = {"words": parts["words"].shape[1], **CLOCKED}
+    vth, quantised = quantise(parts, words_at_once(network))
+    draft.population("encoder", len(parts["words"]), vth, chip_decay(network), first=1)
     for source, (weights, exp) in quantised.items():
         draft.connect(source, "encoder", weights, exp=exp)
+
+
+def words_at_once(network: SPMN) -> dict[str, int]:
+    """Axons of words that spike in a step: one at each position, counted from either end."""
+    return {"words": 2 * network.vocabulary.length}
+
+
+def driven(network: Levels, folded: Tensor, bias: Tensor, clock: Tensor | None = None) -> dict[str, Tensor]:
+    """What drives some neurons, by where it comes from: encoder, recall heads by level, clock, bias.
+
+    folded: weights [neurons, seen]; clock: [V, 32], into the last V neurons.
+    """
+    found = seen_by(network, folded)
+    if clock is not None:
+        found["clock"] = nn.functional.pad(clock, (0, 0, len(bias) - len(clock), 0))
+    found["bias"] = bias[:, None]
+    return found
+
+
+def roles(network: Levels, level: Level, folded: Tensor) -> dict[str, dict[str, Tensor]]:
+    """What drives each population of a level, as `driven`; the association also hears the clock."""
+    rows, biases = torch.split(folded, level.sizes), torch.split(level.drive.bias, level.sizes)
+    return {
+        role: driven(network, weights, bias, level.clock if role == "association" else None)
+        for role, weights, bias in zip(ROLES, rows, biases, strict=True)
+    }
 
 
 def seen_by(network: Levels, folded: Tensor) -> dict[str, Tensor]:
@@ -236,17 +255,17 @@ def seen_by(network: Levels, folded: Tensor) -> dict[str, Tensor]:
     return dict(zip(names, torch.split(folded, sizes, 1), strict=True))
 
 
-def add_driven(draft: Draft, name: str, sources: Sources, bias: Tensor, d: int, network: Levels) -> None:
+def add_driven(draft: Draft, name: str, sources: Sources, d: int, network: Levels) -> None:
     """LIF neurons of level d (from 0): driven by what it sees in its window, inhibited outside."""
-    offset = LAG * d
-    vth, quantised = quantise({**sources, "bias": bias[:, None]}, one_of={"clock": 2})
-    draft.population(name, len(bias), vth, chip_decay(network), first=offset + 2)
+    offset, size = LAG * d, len(sources["bias"])
+    vth, quantised = quantise(sources, CLOCK_AT_ONCE)
+    draft.population(name, size, vth, chip_decay(network), first=offset + 2)
     for source, (weights, exp) in quantised.items():
         below = int(source.split(".")[0].removeprefix("level")) if source.startswith("level") else None
         delay = offset if below is None else LAG * (d - below)
         draft.connect(source, name, weights, delay=delay, exp=exp)
     if d > 0:
-        draft.connect("quiet", name, np.full((len(bias), 1), -255), delay=offset, exp=6)
+        draft.connect("quiet", name, np.full((size, 1), -255), delay=offset, exp=6)
 
 
 def memory_level(
@@ -254,19 +273,12 @@ def memory_level(
 ) -> None:
     """Keys, association, gates, latches, relays, plastic synapses and recall of level d (from 0)."""
     s, offset, name = network.settings, LAG * d, f"level{d + 1}"
-    roles = ("write_key", "read_key", "association", "update", "reset")
-    rows = torch.split(level.drive.folded(), level.sizes)
-    biases = torch.split(level.drive.bias, level.sizes)
-    for role, weights, bias in zip(roles, rows, biases, strict=True):
-        sources = seen_by(network, weights)
-        if role == "association":
-            sources["clock"] = torch.zeros(len(bias), 2 * DIGIT)
-            sources["clock"][-s.values :] = level.clock
-        add_driven(draft, f"{name}.{role}", sources, bias, d, network)
+    for role, sources in roles(network, level, level.drive.folded()).items():
+        add_driven(draft, f"{name}.{role}", sources, d, network)
 
     spike = LATCH // s.steps
     opening = LATCH - spike + 1
-    for role, size in zip(roles, level.sizes, strict=True):
+    for role, size in zip(ROLES, level.sizes, strict=True):
         if role != "read_key":
             draft.population(f"{name}.{role}.latch", size, LATCH, dv=0, first=offset + 3)
             draft.connect(f"{name}.{role}", f"{name}.{role}.latch", spike * np.eye(size, dtype=np.int64))
@@ -285,7 +297,7 @@ def memory_level(
     shift = max(0, room(payload * full * s.keys))
     vth, rule = recall_threshold(level, full << shift), chip_rule(level, payload, full)
     teacher = max(0, math.ceil(math.log2((vth + 1) / 255)))
-    _, recall_bias = quantise({str(h): bias[:, None] for h, bias in enumerate(level.memory.bias)}, vth)
+    _, recall_bias = quantise({str(h): bias[:, None] for h, bias in enumerate(level.memory.bias)}, vth=vth)
     for h in range(s.heads):
         relay, recall = f"{name}.relay.{h}", f"{name}.recall.{h}"
         draft.populations.append(Population(relay, s.keys, kind="relay"))
@@ -344,50 +356,3 @@ def chip_rule(level: Level, payload: int, full: int) -> ChipRule:
 def chip_decay(network: Levels) -> int:
     """Membrane leak in 4096ths."""
     return round(4096 * network.settings.dv)
-
-
-def quantise(
-    parts: Sources,
-    vth: int | None = None,
-    one_of: Mapping[str, int] | None = None,
-    most: Mapping[str, Tensor] | None = None,
-) -> tuple[int, dict[str, tuple[Array, int]]]:
-    """One threshold for a population, and the 8-bit weights and exponents of each of its inputs.
-
-    Weights are even integers of -256..254, times 2^exponent, for vth * w in float. The threshold, if not
-    given, is the largest at which no input in 16 bits can overflow, but not larger than makes the projection
-    with the smallest weights use all its bits without an exponent. Exponents are never negative, for the chip
-    would then round sums.
-
-    one_of: inputs of which at most one axon of each of so many equal groups spikes in a step.
-    most: [2, neurons], what an input can at most bring to and take from a neuron, where that is known.
-    """
-    largest = {name: float(weights.abs().max()) for name, weights in parts.items()}
-    if not all(math.isfinite(value) for value in largest.values()):
-        raise ExportError("the network has weights that are not finite; retrain with a lower learning rate")
-    if vth is None:
-        smallest = min((value for value in largest.values() if value > 0), default=1.0)
-        vth = max(1, int(min(W_MAX / smallest, ROUNDING * QUIET / reach(parts, one_of or {}, most or {}))))
-    quantised = {}
-    for name, weights in parts.items():
-        exp = max(0, math.ceil(math.log2(max(largest[name] * vth, 1) / W_MAX)))
-        even = 2 * torch.round(weights * vth / 2**exp / 2)
-        quantised[name] = (rounded(even.clamp(-256, W_MAX)), exp)
-    return vth, quantised
-
-
-def reach(parts: Sources, one_of: Mapping[str, int], most: Mapping[str, Tensor]) -> float:
-    """Most that all inputs together bring to, or take from, a neuron in a step, in units of its threshold."""
-    both = []
-    for side, sign in enumerate((1, -1)):
-        total = torch.zeros(())
-        for name, weights in parts.items():
-            each = (sign * weights).clamp(min=0).reshape(len(weights), one_of.get(name, weights.shape[1]), -1)
-            total = total + (most[name][side] if name in most else each.amax(2).sum(1))
-        both.append(float(total.max()))
-    return max(*both, 1e-9)
-
-
-def rounded(values: Tensor) -> Array:
-    """Nearest integers."""
-    return values.detach().cpu().double().round().numpy().astype(np.int64)

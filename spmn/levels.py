@@ -214,7 +214,7 @@ class Levels(nn.Module):
         levels: list[LevelSpikes] = []
         reads, memories = [], []
         for level, m in zip(self.levels, memory, strict=True):
-            folded = level.drive.folded() if kept == 1 else level.drive.folded() / kept
+            folded = level.drive.used() if kept == 1 else level.drive.used() / kept
             from_words, from_recall = folded.tensor_split((s.encoder,), 1)
             driven = nn.functional.linear(heard, from_words, level.drive.bias)
             below = None

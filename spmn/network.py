@@ -11,6 +11,7 @@ Shapes: B stories, N events, T steps of an event's window, H heads, K keys, V va
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -61,11 +62,19 @@ class Sentences(nn.Module):
 
     def forward(self, words: Tensor, asks: Tensor) -> Tensor:
         """words: [..., length] ids; asks: [...] bool; returns [..., size]."""
-        first = torch.arange(words.shape[-1], device=words.device)
-        last = ((words > 0).sum(-1, keepdim=True) - 1 - first).clamp_min(0)
-        x = (self.word(words) * (self.position[0] + self.position[1][last])).sum(-2) * len(first) ** -0.5
+        x = (self.word(words) * (self.position[0] + self.position[1][from_last(words)])).sum(-2)
+        x = x * words.shape[-1] ** -0.5
         found: Tensor = x + self.kind[asks.long()]
         return found
+
+
+def from_last(words: Tensor) -> Tensor:
+    """Positions of words [..., length] in their sentences, counted from the last word."""
+    positions = torch.arange(words.shape[-1], device=words.device)
+    return ((words > 0).sum(-1, keepdim=True) - 1 - positions).clamp_min(0)
+
+
+Rounding = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 class Encoder(Sentences):
@@ -84,10 +93,33 @@ class Encoder(Sentences):
             settings.embedding, ones, torch.zeros(settings.encoder), settings.weight_scale
         )
 
+        self.rounding: Rounding | None = None
+
     def forward(self, words: Tensor, asks: Tensor) -> Tensor:
         """words: [S, length] ids; asks: [S] bool; returns constant currents [S, encoder]."""
+        if self.rounding:
+            parts = self.rounding(self.parts())
+            length, known = words.shape[-1], len(self.word.weight)
+            first = torch.arange(length, device=words.device) * known
+            axons = torch.cat((first + words, (length + from_last(words)) * known + words), -1)
+            said = nn.functional.embedding_bag(axons, parts["words"].T.contiguous(), mode="sum")
+            return said + torch.cat((parts["statement"], parts["question"]), 1).T[asks.long()]
         current: Tensor = self.projection(super().forward(words, asks))
         return current
+
+    def parts(self) -> dict[str, Tensor]:
+        """Synapses of the chip's input axons [encoder, axons]: words, and kinds of event with the bias.
+
+        Axon p * words + w stands for word w at position p, from the first word, and from length on from the
+        last.
+        """
+        known = torch.arange(len(self.word.weight), device=self.word.weight.device)
+        words = self.word(known)  # not the weights themselves: padding learns nothing
+        pairs = torch.einsum("we,pe->pwe", words, self.position.flatten(0, 1))
+        folded = self.projection.folded()
+        kinds = folded @ self.kind.T + self.projection.bias[:, None]
+        scaled = pairs.flatten(0, 1) * self.position.shape[1] ** -0.5
+        return {"words": folded @ scaled.T, "statement": kinds[:, :1], "question": kinds[:, 1:]}
 
 
 class SPMN(Levels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -97,15 +98,20 @@ class Projection(nn.Module):
         self.weight = nn.Parameter(torch.empty(gain.numel(), inputs).uniform_(-1, 1) * bound)
         self.gain = nn.Parameter(gain.clone())
         self.bias = nn.Parameter(bias.clone())
+        self.rounding: Callable[[Tensor], Tensor] | None = None
 
     def folded(self) -> Tensor:
-        """W as used: [outputs, inputs], in thresholds."""
+        """W: [outputs, inputs], in thresholds."""
         if operators.on_cpu(self.weight):
             folded: Tensor = operators.standardise(self.weight, self.gain)
             return folded
         return standardise_reference(self.weight, self.gain)
 
+    def used(self) -> Tensor:
+        """W as it is computed with: rounded, if `rounding` says how."""
+        return self.rounding(self.folded()) if self.rounding else self.folded()
+
     def forward(self, spikes: Tensor) -> Tensor:
         """spikes: [..., inputs]; returns currents [..., outputs]."""
-        currents: Tensor = nn.functional.linear(spikes, self.folded(), self.bias)
+        currents: Tensor = nn.functional.linear(spikes, self.used(), self.bias)
         return currents

@@ -18,10 +18,11 @@ from torch import Tensor
 from hardware.emulator import Emulator
 from hardware.program import Probe, Program
 from hardware.recording import Recording
-from spmn.export import CLOCKED, LAG, MEMORY_BITS, Draft, chip_decay, drafted, expressible, quantise
+from spmn.export import CLOCKED, LAG, MEMORY_BITS, Draft, chip_decay, drafted, expressible
 from spmn.levels import clock_lines
 from spmn.neurons import Projection
 from spmn.perceiver import Perceiver, Scene
+from spmn.quantise import quantise
 
 Inputs = dict[str, npt.NDArray[np.uint8]]
 TOGETHER = 64

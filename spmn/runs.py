@@ -26,6 +26,7 @@ from spmn.data import Source
 from spmn.errors import CheckpointError
 from spmn.events import Vocabulary
 from spmn.network import SPMN
+from spmn.rounding import round_as_exported
 from spmn.settings import Network, Training
 
 VERSION = 1
@@ -80,7 +81,8 @@ class Run:
         return SPMN(self.network, self.vocabulary)
 
     def trained(self) -> SPMN:
-        """The network of the best validated epoch, in evaluation mode.
+        """The network of the best validated epoch, in evaluation mode; with weights rounded as the chip's if
+        it was trained so.
 
         Raises CheckpointError where no epoch has finished or the file is damaged.
         """
@@ -90,6 +92,8 @@ class Run:
         tensors, _ = load_tensors(path)
         network = self.build()
         load_weights(network, tensors, path)
+        if self.training.chip_weights_from < 1:
+            round_as_exported(network)
         return network.eval()
 
 

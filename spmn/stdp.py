@@ -9,8 +9,9 @@ from hardware.errors import RuleError
 from hardware.lowering import lower
 from hardware.rules import LearningRule
 from hardware.stdp import measure_window
-from spmn.export import LONGEST_TAU, W_MAX
+from spmn.export import LONGEST_TAU
 from spmn.plasticity import PlasticLayer
+from spmn.quantise import W_MAX
 
 LEVEL = 32
 """Chip value of a trace of 1: leaves room for traces of several spikes below 127."""

@@ -1,0 +1,118 @@
+"""Weights as the chip's: they are the exported ones, gradients pass, and the export stays as it is."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from spmn.data import Source
+from spmn.datasets.babi import Story
+from spmn.evaluation import answer
+from spmn.events import collate, stream
+from spmn.export import ROLES, export
+from spmn.network import SPMN
+from spmn.rounding import round_as_exported
+from spmn.settings import Network, Preset, Training
+from spmn.training import start, train
+
+
+@pytest.fixture
+def rounded(network: SPMN) -> SPMN:
+    found = copy.deepcopy(network)
+    round_as_exported(found)
+    return found.train()
+
+
+def exported(network: SPMN) -> dict[str, dict[str, Tensor]]:
+    """Weights of every population of the chip program in thresholds, by source."""
+    program = export(network.eval())
+    vth = {population.name: population.vth for population in program.populations if population.vth}
+    found: dict[str, dict[str, Tensor]] = {}
+    for p in program.projections:
+        if p.target not in vth:  # relays
+            continue
+        weights = torch.from_numpy(p.weights * 2.0**p.weight_exp / vth[p.target])
+        found.setdefault(p.target, {})[p.source] = weights.float()
+    return found
+
+
+def test_training_computes_with_the_weights_of_the_program(network: SPMN, rounded: SPMN) -> None:
+    """A row of another role, another threshold or a column of another source breaks this."""
+    chip = exported(network)
+    parts = rounded.encoder.rounding(rounded.encoder.parts())  # type: ignore[misc]
+    for source, weights in parts.items():
+        torch.testing.assert_close(weights, chip["encoder"][source], atol=1e-5, rtol=1e-5)
+    seen = ["encoder"]
+    for d, level in enumerate(rounded.levels):
+        for role, weights in zip(ROLES, level.drive.used().split(level.sizes), strict=True):
+            there = torch.cat([chip[f"level{d + 1}.{role}"][source] for source in seen], 1)
+            torch.testing.assert_close(weights, there, atol=1e-5, rtol=1e-5)
+        seen += [f"level{d + 1}.recall.{h}" for h in range(network.settings.heads)]
+    there = torch.cat([chip["decoder"][source] for source in seen], 1)
+    torch.testing.assert_close(rounded.decoder.used(), there, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(there, network.decoder.folded(), atol=1e-4)
+
+
+def test_the_encoder_hears_axons_as_it_hears_sentences(network: SPMN, stories: list[Story]) -> None:
+    """An axon of another word, position or end breaks this; padding must stay silent."""
+    batch = collate([stream(s, network.vocabulary) for s in stories[:6]])
+    words, asks = batch.words.flatten(0, 1), (batch.kind > 0).flatten()
+    expected = network.encoder.train()(words, asks)
+    network.encoder.rounding = dict
+    torch.testing.assert_close(network.encoder(words, asks), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_pass_straight_through(network: SPMN, rounded: SPMN) -> None:
+    for one in (network.train(), rounded):
+        random = torch.Generator().manual_seed(0)
+        for synapses in (one.decoder, *(level.drive for level in one.levels)):
+            folded = synapses.used()
+            (folded * torch.randn(folded.shape, generator=random)).sum().backward()  # type: ignore[no-untyped-call]
+    for name, weights in rounded.named_parameters():
+        torch.testing.assert_close(weights.grad, network.get_parameter(name).grad)
+
+
+def test_words_learn_through_axons_as_through_sentences(network: SPMN, stories: list[Story]) -> None:
+    """Padding learns nothing: its gradient would make silence say something."""
+    batch = collate([stream(s, network.vocabulary) for s in stories[:6]])
+    words, asks = batch.words.flatten(0, 1), (batch.kind > 0).flatten()
+    heard = copy.deepcopy(network).train()
+    heard.encoder.rounding = dict
+    for one in (network.train(), heard):
+        currents = one.encoder(words, asks)
+        (currents * torch.randn(currents.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+    assert not heard.encoder.word.weight.grad[0].any()  # type: ignore[index]
+    for name, weights in heard.encoder.named_parameters():
+        torch.testing.assert_close(
+            weights.grad, network.encoder.get_parameter(name).grad, atol=1e-3, rtol=1e-4
+        )
+
+
+def test_the_program_does_not_change(network: SPMN, rounded: SPMN) -> None:
+    """Rounded twice, weights would move to another threshold's steps."""
+    once, twice = exported(network), exported(rounded)
+    for target, sources in once.items():
+        for source, weights in sources.items():
+            assert torch.equal(weights, twice[target][source]), (target, source)
+
+
+def test_weights_are_rounded_from_a_share_of_the_epochs_on(tmp_path: Path) -> None:
+    """In the second of two epochs, not in the first."""
+    network = Network(heads=2, keys=8, values=8, embedding=16, encoder=16, decoder=16, depth=2, dropout=0.0)
+    losses = []
+    for share in (0.0, 0.5, 1.0):
+        training = Training(epochs=2, practice=0.0, chip_weights_from=share)
+        run = start(tmp_path / str(share), Source((1,), questions=1500), Preset(network, training))
+        train(run)
+        losses.append([line["loss"] for line in run.metrics])
+        best = run.trained()
+        assert torch.equal(best.decoder.used(), best.decoder.folded()) == (share == 1.0)
+        checks = [stream(s, run.vocabulary) for s in run.source.split()[1]]
+        assert answer(best, checks).errors(checks)[1] == min(
+            line["error"] for line in run.metrics[int(share == 0.5) :]
+        )
+    always, half, never = losses
+    assert half[0] == never[0] != always[0]
+    assert half[1] != never[1]
