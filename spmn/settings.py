@@ -67,6 +67,7 @@ class Training:
     epochs: int = 12
     cycles: int = 1  # one-cycle schedules of the learning rate, one after the other, within the epochs
     learning_rate: float = 3e-3  # peak of the one-cycle schedule
+    cycle_decay: float = 1.0  # of that peak, from each cycle to the next
     warm_up: float = 0.1  # share of all steps in which the learning rate rises
     weight_decay: float = 1e-3
     gradient_norm: float = 1.0
@@ -80,6 +81,7 @@ class Training:
     repeat: int = 0  # events up to which an epoch tells the stories of a small task again
     rename: str = ""  # names drawn anew for each other in every training story: "mary john, red_sphere box"
     rename_from: float = 0.0  # share of the epochs before the first in which stories are renamed
+    chip_weights_from: float = 1.0  # share of the epochs before the first with weights rounded as the chip's
     warm_start: str = (
         ""  # what training starts from: a run, or a network like babi/2, or several: "babi/2 + babi/4"
     )
@@ -95,12 +97,14 @@ class Training:
             1 <= self.cycles <= self.epochs, "cycles", self.cycles, f"from 1 to {self.epochs}, the epochs"
         )
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        require(0 < self.cycle_decay <= 1, "cycle_decay", self.cycle_decay, "above 0 and up to 1")
         require(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
         require(self.events_per_batch >= 1, "events_per_batch", self.events_per_batch, "at least 1")
         require(0 <= self.practice <= 1, "practice", self.practice, "from 0 to 1")
         require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
         require(0 <= self.focus < 1, "focus", self.focus, "from 0 to below 1")
-        require(0 <= self.rename_from <= 1, "rename_from", self.rename_from, "from 0 to 1")
+        for name in ("rename_from", "chip_weights_from"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
         require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
         for name in ("repeat", "extra", "fill"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -111,6 +115,10 @@ class Training:
         """Number of the learning-rate cycle at a share `done` of the training, and the share done of it."""
         number = min(int(done * self.cycles), self.cycles - 1)
         return number, done * self.cycles - number
+
+    def peak(self, done: float) -> float:
+        """Peak of the learning rate in the cycle at a share `done` of the training."""
+        return self.learning_rate * self.cycle_decay ** self.cycle(done)[0]
 
     def told(self, events: int, error: float) -> float:
         """How often an epoch tells the stories of a task with so many events, after this error in training.

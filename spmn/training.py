@@ -7,9 +7,10 @@ whose masks each process draws for its own part.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,21 @@ import torch
 from torch import Tensor, nn
 
 from spmn import kernels
-from spmn.beside import side_by_side
 from spmn.data import Source, digest
 from spmn.datasets.babi import TASKS
-from spmn.errors import CheckpointError, SettingsError, Stopped
+from spmn.errors import CheckpointError, Stopped
 from spmn.evaluation import answer, score_clues
 from spmn.events import PRACTICE, QUESTION, Events, Stream, Vocabulary, batches, collate, practise, stream
 from spmn.levels import DIGIT
 from spmn.network import SPMN, Clues
 from spmn.parallel import ALONE, Group, interruptible
-from spmn.pretrained import located
 from spmn.renaming import by_task
+from spmn.rounding import round_as_exported
 from spmn.runs import Position, Run, open_run, restore, save_checkpoint, save_tensors
 from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
 from spmn.settings import Preset, Training, changed
 from spmn.settings import preset as preset_named
-from spmn.transfer import stage_of, start_from
+from spmn.warm_start import cuts, warm
 
 Report = Callable[[str, dict[str, Any]], None]
 """Called with ("batch", progress) and ("epoch", metrics)."""
@@ -116,6 +116,8 @@ def train(
         )
     objective = group.averaging(Objective(network, settings.clue_loss, settings.practice_loss))
     metrics = run.metrics[: position.epoch]
+    errors = metrics[-1]["training_errors"] if metrics else {}
+    rounded_from = math.ceil(settings.chip_weights_from * settings.epochs)
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
 
@@ -123,8 +125,12 @@ def train(
         while position.epoch < settings.epochs:
             random = np.random.default_rng([settings.seed, position.epoch])
             chance = settings.practice_at(position.epoch / settings.epochs)
+            if position.epoch >= rounded_from:
+                round_as_exported(network)
+                if position.epoch == rounded_from and position.batch == 0:
+                    position.best = math.inf  # what was best before may lose more when it is rounded
             names = renaming if position.epoch >= settings.rename_from * settings.epochs else {}
-            told = chosen(streams, settings, metrics, random)
+            told = chosen(streams, settings, errors, random)
             renamed = [names[s.task](s, random) if s.task in names else s for s in told]
             practised = [practise(s, run.vocabulary, chance, random) for s in renamed]
             plan = batches([len(s.kind) for s in practised], settings.events_per_batch, random)
@@ -157,49 +163,12 @@ def train(
                     )
 
             line = group.lead(lambda: _validate(run, network, checks, metrics, position, began))
+            errors = training_errors(position.sums)
             position.epoch, position.batch, position.sums = position.epoch + 1, 0, {}
             group.lead(lambda: save_checkpoint(run.folder, network, optimiser, asdict(position)))
             saved = time.monotonic()
             if line is not None:
                 report("epoch", line)
-
-
-def warm(runs: str, network: SPMN) -> None:
-    """Start from a run, or from several side by side: "babi/2", "babi/16 + babi/3".
-
-    Raises CheckpointError where one is missing, SettingsError where sizes do not fit.
-    """
-    folders = starts(runs)
-    if len(folders) == 1:
-        start_from(folders[0], network)
-    else:
-        side_by_side([open_run(folder).trained() for folder in folders], network)
-
-
-def starts(runs: str) -> list[Path]:
-    """Folders of the runs that a warm start names."""
-    return [located(run.strip()) for run in runs.split(" + ")] if runs else []
-
-
-def cuts(runs: str) -> dict[int, int]:
-    """Tasks that runs and their own warm starts were trained on, and the seeds of their validation stories.
-
-    Raises CheckpointError where a run is missing, SettingsError where two have set others aside.
-    """
-    found: dict[int, int] = {}
-    for folder in starts(runs):
-        if stage_of(folder):
-            continue  # no bAbI story was told in a first stage
-        run = open_run(folder)
-        told = dict(run.source.cuts) or cuts(run.training.warm_start)
-        for task, seed in {**dict.fromkeys(run.source.tasks, run.source.seed), **told}.items():
-            if found.setdefault(task, seed) != seed:
-                raise SettingsError(
-                    f"{runs!r} were trained with validation stories of task {task} that differ (seeds "
-                    f"{found[task]} and {seed}), so none are left that neither has seen; start from runs of "
-                    "one seed"
-                )
-    return found
 
 
 class Objective(nn.Module):
@@ -256,7 +225,7 @@ def step(
     P processes it is P times the part's share of the questions, so that averaging over the processes gives
     the gradient of the whole batch. A batch with share 0 is not counted in the sums.
     """
-    set_learning_rate(optimiser, settings.learning_rate, settings.cycle(done)[1], settings.warm_up)
+    set_learning_rate(optimiser, settings.peak(done), settings.cycle(done)[1], settings.warm_up)
     with kernels.products(settings.precision):
         total, sums = objective(batch)
         optimiser.zero_grad()
@@ -269,17 +238,19 @@ def step(
 def chosen(
     streams: Sequence[Stream],
     settings: Training,
-    metrics: Sequence[dict[str, Any]],
+    errors: Mapping[str, float],
     random: np.random.Generator,
 ) -> list[Stream]:
-    """Stories that an epoch tells, how often depending on how its task was known in the last one."""
-    errors = metrics[-1]["training_errors"] if metrics else {}
+    """Stories that an epoch tells, how often depending on the `training_errors` of the last one."""
+    if not (settings.focus or settings.repeat):
+        return list(streams)
     events = Counter[int]()
     for s in streams:
         events[s.task] += len(s.kind)
     often = {task: settings.told(n, errors.get(str(task), 1.0)) for task, n in events.items()}
     drawn = random.random(len(streams))
-    return [s for s, x in zip(streams, drawn, strict=True) for _ in range(int(often[s.task] + x))]
+    told = [s for s, x in zip(streams, drawn, strict=True) for _ in range(int(often[s.task] + x))]
+    return told or [streams[int(random.integers(len(streams)))]]
 
 
 def questions(streams: Sequence[Stream]) -> int:

@@ -26,7 +26,8 @@ from spmn.network import SPMN
 from spmn.report import score
 from spmn.runs import Run, open_run
 from spmn.settings import RECIPES, Network, Preset, Training, preset, to_dict
-from spmn.training import cuts, start, train
+from spmn.training import start, train
+from spmn.warm_start import cuts
 
 RESULT = Result(
     1, 0, "official", 2, 100, 0.02, 0.03, 0.02, 0.99, 60.0, 1000, 9e3, 2e6, 1e3, (0.5, 0.02), (0.6, 0.1)

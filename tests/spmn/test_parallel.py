@@ -22,7 +22,8 @@ from spmn.settings import Network, Preset, Training
 from spmn.training import start, train
 
 NETWORK = Network(depth=1, heads=2, keys=16, values=16, embedding=24, encoder=24, decoder=32, dropout=0.0)
-WIDE = Preset(NETWORK, Training(epochs=2, events_per_batch=60, practice=0.05))
+CHOSEN = Training(focus=0.9, repeat=600, chip_weights_from=0.5)  # all must choose the same stories
+WIDE = Preset(NETWORK, replace(CHOSEN, epochs=2, events_per_batch=60, practice=0.05))
 NARROW = replace(WIDE, training=replace(WIDE.training, epochs=1, events_per_batch=31))  # one or two stories
 SOURCE = Source((1,), questions=150)
 LIMIT = 120  # seconds that a process may take

@@ -25,11 +25,13 @@ from spmn.network import SPMN
 from spmn.renaming import Renaming
 from spmn.runs import Run, load_tensors, open_run, save_tensors
 from spmn.schedule import one_cycle
-from spmn.settings import Network, Preset, Training, to_dict
-from spmn.training import Objective, babi, chosen, cuts, start, train
+from spmn.settings import Network, Preset, Training
+from spmn.training import Objective, chosen, start, step, train
 
 NETWORK = Network(depth=1, heads=2, keys=16, values=16, embedding=24, encoder=24, decoder=32)
-PRESET = Preset(NETWORK, Training(epochs=3, events_per_batch=60))
+PRESET = Preset(
+    NETWORK, Training(epochs=3, events_per_batch=60, focus=0.5, repeat=900, chip_weights_from=0.4)
+)
 SOURCE = Source((1,), questions=600)
 
 
@@ -179,9 +181,19 @@ def test_cycles_repeat_the_schedule_and_lower_the_practice() -> None:
         (1, 0.5),
     ]
     assert settings.cycle(1.0) == (1, 1.0)
+    decaying = Training(epochs=3, cycles=3, learning_rate=0.8, cycle_decay=0.5)
+    assert [decaying.peak(done) for done in (0.0, 0.3, 0.4, 0.7, 1.0)] == [0.8, 0.8, 0.4, 0.2, 0.2]
     assert [settings.practice_at(done) for done in (0.0, 0.49, 0.5, 1.0)] == [0.4, 0.4, 0.1, 0.1]
     with pytest.raises(SettingsError, match="cycles is 11"):
         Training(epochs=10, cycles=11)
+
+
+def test_a_step_is_as_long_as_its_cycle_says(network: SPMN, stories: list[Story]) -> None:
+    batch = collate([stream(s, network.vocabulary) for s in stories[:2]])
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1.0)
+    settings = Training(epochs=2, cycles=2, learning_rate=8e-4, cycle_decay=0.5, warm_up=0.0)
+    step(Objective(network, 0.1), optimiser, batch, settings, done=0.5)
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(4e-4)
 
 
 def test_names_change_from_a_share_of_the_epochs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,46 +210,6 @@ def test_names_change_from_a_share_of_the_epochs_on(tmp_path: Path, monkeypatch:
     run = start(tmp_path, Source((1,), questions=60), Preset(NETWORK, settings))
     train(run, report=lambda kind, values: lines.append(1) if kind == "epoch" else None)
     assert sorted(set(renamed)) == [2, 3]  # epochs done before
-
-
-def test_a_warm_start_begins_with_the_weights_of_a_run(tmp_path: Path) -> None:
-    source = Source((1,), questions=60)
-    first = start(tmp_path / "first", source, Preset(NETWORK, Training(epochs=1)))
-    train(first)
-    still = Training(epochs=1, seed=1, learning_rate=1e-12, warm_start=str(tmp_path / "first"))
-    second = start(tmp_path / "second", source, Preset(NETWORK, still))
-    train(second)
-    for (name, ours), theirs in zip(
-        second.trained().named_parameters(), first.trained().parameters(), strict=True
-    ):
-        torch.testing.assert_close(ours, theirs, msg=name)
-
-
-def test_a_warm_start_keeps_what_it_was_validated_on(tmp_path: Path) -> None:
-    """No story that any network of a chain of warm starts was trained on is a validation story later."""
-
-    def trained(name: str, tasks: tuple[int, ...], seed: int, begins: str = "", **sizes: int) -> str:
-        changes = [f"{k}={v}" for k, v in {**to_dict(NETWORK), **sizes, "stories": 60}.items()]
-        source, preset = babi(tasks, None, "default", 1, seed, [*changes, f"warm_start={begins}"])
-        run = start(tmp_path / name, source, preset)
-        train(run)
-        assert open_run(run.folder) == run
-        return str(run.folder)
-
-    first = trained("first", (1,), seed=3)
-    second = trained("second", (2,), seed=4, begins=first)
-    third = trained("third", (6,), seed=5)
-    assert cuts(second) == {1: 3, 2: 4}
-    assert cuts(f"{second} + {third}") == {1: 3, 2: 4, 6: 5}
-    double = {name: 2 * getattr(NETWORK, name) for name in ("embedding", "encoder", "heads", "decoder")}
-    wide = trained("wide", (1, 2, 6, 7), seed=0, begins=f"{second} + {third}", **double)
-    assert open_run(Path(wide)).source.cuts == ((1, 3), (2, 4), (6, 5))
-    assert cuts(wide) == {1: 3, 2: 4, 6: 5, 7: 0}
-    again = trained("again", (1,), seed=9)
-    with pytest.raises(SettingsError, match=r"stories of task 1 that differ \(seeds 3 and 9\)"):
-        cuts(f"{second} + {again}")
-    with pytest.raises(CheckpointError, match="no run folder"):
-        cuts(str(tmp_path / "none"))
 
 
 def test_practice_questions_count_with_their_weight(network: SPMN, stories: list[Story]) -> None:
@@ -270,12 +242,16 @@ def test_an_epoch_tells_stories_as_often_as_its_task_needs() -> None:
 
     streams = [*(story(1, 10) for _ in range(100)), *(story(2, 10) for _ in range(100)), story(3, 100)]
     settings = Training(focus=0.9, repeat=250)
-    drawn = chosen(streams, settings, [{"training_errors": {"1": 0.0, "2": 0.05}}], np.random.default_rng(0))
+    drawn = chosen(streams, settings, {"1": 0.0, "2": 0.05}, np.random.default_rng(0))
     told = [sum(s.task == task for s in drawn) for task in (1, 2, 3)]
     assert 2 <= told[0] <= 25  # 10 expected
     assert told[1] == 100
     assert 2 <= told[2] <= 3  # 2.5 expected, with no error known
-    assert chosen(streams, Training(), [], np.random.default_rng(0)) == streams
+    known = Training(focus=0.999)
+    assert len(chosen(streams[:2], known, {"1": 0.0}, np.random.default_rng(0))) == 1  # at least one
+    random = np.random.default_rng(0)
+    assert chosen(streams, Training(), {}, random) == streams
+    assert random.random() == np.random.default_rng(0).random()  # nothing is drawn where nothing is chosen
 
 
 def test_training_errors_are_counted_by_task(tmp_path: Path) -> None:
