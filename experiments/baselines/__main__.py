@@ -23,9 +23,9 @@ from experiments.baselines.harness import MODELS
 from spmn import stage_cli
 from spmn.data import Source
 from spmn.datasets.babi import parse_tasks
-from spmn.settings import PRESETS
 from spmn.similarity import parts
 from spmn.sweep import parse_seeds
+from spmn.training import babi
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
@@ -44,11 +44,13 @@ def train(
 ) -> None:
     """Train models on tasks, each alone, and enter what they reach."""
     every = parse_tasks(tasks)
-    fill = PRESETS["joint"].training.fill if joint else 0
     for some, seed, name in itertools.product(
         [every] if joint else [(task,) for task in every], parse_seeds(seeds), _named(models)
     ):
-        source = Source(some, None if data is None else str(data), seed=seed, fill=fill)
+        if joint:
+            source, _ = babi(some, data, "joint", None, seed)  # validated on the same stories
+        else:
+            source = Source(some, None if data is None else str(data), seed=seed)
         title = f"{name}, {'all tasks' if joint else f'task {some[0]}'}, seed {seed}"
         told = partial(_report, title)
         found = harness.fit(name, source, seed, epochs, threads, told)
@@ -101,14 +103,17 @@ def grow(
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     results: Annotated[Path, typer.Option(help="The file that results go to.")] = lengths.RESULTS,
 ) -> None:
-    """Train on generated stories of the usual length, then answer ones of 10 to 1,000 statements."""
+    """Train on generated stories of the usual length, then answer ones of 10 to 1,000 statements.
+
+    Networks that come with the package are not trained, and keep their seed.
+    """
     for task, seed, name in itertools.product(parse_tasks(tasks), parse_seeds(seeds), _named(models)):
         told = partial(_report, f"{name}, task {task}, seed {seed}")
         for found in lengths.measure(name, task, seed, epochs, threads, told):
             records.enter(found, results)
             console.print(
-                f"{name}, task {task}, seed {seed}, {found.statements} statements: {found.error:.1%} wrong, "
-                f"{1e6 * found.seconds:.0f} microseconds per event",
+                f"{name}, task {task}, seed {found.seed}, {found.statements} statements: "
+                f"{found.error:.1%} wrong, {1e6 * found.seconds:.0f} microseconds per event",
                 soft_wrap=True,
             )
 

@@ -13,13 +13,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.baselines.harness import Fit, Report, errors_by_task, fit
+from experiments.baselines.ours import Shipped
 from hardware.atomic import atomic
+from spmn import kernels
 from spmn.data import Source, unseen
 from spmn.events import collate, stream
+from spmn.pretrained import located
+from spmn.runs import open_run
 
 RESULTS = Path(__file__).with_name("lengths.json")
 STATEMENTS = (10, 30, 100, 300, 1000)
-MODELS = ("SPMN", "LSTM", "Transformer")
+MODELS = ("SPMN", Shipped.name, "LSTM", "Transformer")
 QUESTIONS = 250
 TIMED = 3
 """Readings of a story, of which the median counts."""
@@ -48,19 +52,40 @@ class Length:
 def measure(
     name: str, task: int, seed: int, epochs: int | None, threads: int, report: Report
 ) -> Iterator[Length]:
-    """Train on generated stories, then answer longer and longer ones."""
+    """Train on generated stories, or take a network that comes with the package, then answer longer and
+    longer ones.
+
+    A network of the package keeps its own seed and number of epochs.
+    """
+    kernels.use_threads(threads)
     source = Source((task,), None, seed=seed)
-    found = fit(name, source, seed, epochs, threads, report)
+    found = shipped(source) if name == Shipped.name else fit(name, source, seed, epochs, threads, report)
     told = {story.key for side in source.split() for story in side}
     for statements in STATEMENTS:
-        yield judged(found, statements, told)
+        yield judged(found, statements, seed, told)
+
+
+def shipped(source: Source) -> Fit:
+    """The network of the package for the task of `source`, on stories like those there."""
+    (task,) = source.tasks
+    run = open_run(located(f"babi/{task}"))
+    return Fit(
+        network=Shipped(run.vocabulary, run.trained()),
+        source=source,
+        seed=run.training.seed,
+        vocabulary=run.vocabulary,
+        checks=[],
+        validation=[(line["error"],) for line in run.metrics],
+        training=[],
+        seconds=0.0,
+    )
 
 
 @torch.no_grad()
-def judged(found: Fit, statements: int, told: set[str]) -> Length:
-    """Error and time on new stories with so many statements before their first question."""
+def judged(found: Fit, statements: int, seed: int, told: set[str]) -> Length:
+    """Error and time on new stories of this seed, with so many statements before their first question."""
     (task,) = found.source.tasks
-    streams = [stream(s, found.vocabulary) for s in unseen(task, QUESTIONS, found.seed, told, statements)]
+    streams = [stream(s, found.vocabulary) for s in unseen(task, QUESTIONS, seed, told, statements)]
     error = errors_by_task(found.network, streams)[task]
     one, seconds = collate(streams[:1]), []
     for _ in range(TIMED):

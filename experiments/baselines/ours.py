@@ -11,13 +11,13 @@ from spmn.settings import Network
 
 
 class Ours(Baseline):
-    """`spmn.network.SPMN` with its default sizes."""
+    """`spmn.network.SPMN` with its default sizes, or a given one."""
 
     name = "SPMN"
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, network: SPMN | None = None) -> None:
         super().__init__()
-        self.network = SPMN(Network(), vocabulary)
+        self.network = network or SPMN(Network(), vocabulary)
 
     def forward(self, events: Events) -> Tensor:
         activity = self.network(events, record=False)
@@ -31,3 +31,9 @@ class Ours(Baseline):
         """Of the plastic memory: T reads and one update of every synapse."""
         s = self.network.settings
         return s.depth * s.heads * s.keys * s.values * (s.steps + 2)
+
+
+class Shipped(Ours):
+    """A network that comes with the package, trained by the recipe of its task."""
+
+    name = "SPMN (shipped)"

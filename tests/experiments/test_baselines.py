@@ -44,6 +44,7 @@ from spmn.network import Encoder, Sentences, distinct
 from spmn.senses import Analog
 from spmn.settings import Network
 from spmn.similarity import seeing
+from spmn.training import babi
 
 TOLD = generate(1, 200, 0)
 VOCABULARY = Vocabulary.of(TOLD)
@@ -322,6 +323,26 @@ def test_one_network_for_several_tasks(tmp_path: Path) -> None:
     assert result.questions == 40  # of the files alone
 
 
+def test_jointly_all_are_validated_on_the_same_stories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that the warm starts of our joint network set aside; other filled-up stories break it, too."""
+    seen = list[Source]()
+
+    def fit(name: str, source: Source, *rest: object) -> None:
+        seen.append(source)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(harness, "fit", fit)
+    CliRunner().invoke(
+        app,
+        ["train", "--models", "LSTM", "--joint", "--tasks", "1-20", "--seeds", "3", "--data", str(tmp_path)],
+    )
+    ours, _ = babi(tuple(range(1, 21)), tmp_path, "joint", None, 3)
+    assert seen == [ours]
+    assert ours.cuts
+
+
 def test_both_generations_on_similarity(tmp_path: Path) -> None:
     (tmp_path / "said.txt").write_text("\n".join(generate_sentences("en", 60).sentences))
     options = ["--data", str(tmp_path / "said.txt"), "--steps", "2", "--out", str(tmp_path / "runs")]
@@ -348,18 +369,22 @@ def test_longer_stories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         return errors_by_task(network, streams)
 
     monkeypatch.setattr(lengths, "errors_by_task", judge)
-    options = ["--models", "LSTM,Transformer", "--tasks", "2", "--epochs", "1"]
+    options = ["--models", "LSTM,Transformer,SPMN (shipped)", "--tasks", "2", "--epochs", "1"]
     told = CliRunner().invoke(app, ["grow", *options, "--results", str(tmp_path / "l.json")])
     assert told.exit_code == 0, told.output
     assert "LSTM, task 2, seed 0, 40 statements: " in told.output
     found = records.read(Length, tmp_path / "l.json")
     assert [(r.model, r.statements) for r in found] == [
-        (model, n) for model in ("LSTM", "Transformer") for n in (10, 40)
+        (model, n) for model in ("LSTM", "SPMN (shipped)", "Transformer") for n in (10, 40)
     ]
-    assert [10 <= n < 20 for n in read] == [n < 40 for n in read] == [True, False] * 2
-    assert all(r.epochs == 1 and r.questions == 20 and 0 <= r.error <= 1 and r.seconds > 0 for r in found)
+    assert [10 <= n < 20 for n in read] == [n < 40 for n in read] == [True, False] * 3
+    assert all(r.questions == 20 and 0 <= r.error <= 1 and r.seconds > 0 for r in found)
+    assert [r.epochs for r in found] == [1, 1, 24, 24, 1, 1]
+    assert (
+        max(found[2].error, found[3].error) <= 0.1 < 0.3 < found[0].error
+    )  # of the shipped one, and of the LSTM
     assert found[0].state == found[1].state  # of the LSTM
-    assert 4 * found[2].state == found[3].state
+    assert 4 * found[4].state == found[5].state
     assert "| 2 | LSTM | 1 | " in writing.longer(found)[1]
     picture = lengths.picture(found, tmp_path / "lengths.png")
     assert picture.read_bytes()[:4] == b"\x89PNG"
