@@ -158,11 +158,12 @@ Wrong answers in % of the shipped networks on the emulator, on the first validat
 bits`. Energy: operations times what Loihi 1 was published to need for each (simulated, Davies et al. 2018), 8 bits; an estimate
 for the chip alone, without host, between all membrane updates inactive and all active."""
 JOINT_NOTES = """\
-Errors on validation stories: 10 % of the distinct stories of the official en-10k training files. The weights kept are those of the
-epoch with the lowest mean validation error, and of several seeds the better one is shipped, so the figures are slightly optimistic.
-Integers: the exported program on the chip emulator, 6 bits of plastic memory, no fine-tuning. It begins with our networks of tasks
-19, 16 and 3 side by side, while the published ones begin with nothing; their figures are on the test files. Of tasks that the three,
-or the networks they came from, were trained on, the validation stories are those set aside then."""
+Errors on validation stories: 10 % of the distinct stories of the official en-10k training files. The last epochs train with weights
+rounded as in the export; the weights kept are those of the one among them with the lowest mean validation error, and of several
+seeds the better one is shipped, so the figures are slightly optimistic. Integers: the exported program on the chip emulator, 6 bits
+of plastic memory. It begins with our networks of tasks 19, 16 and 3 side by side, while the published ones begin with nothing; their
+figures are on the test files. Of tasks that the three, or the networks they came from, were trained on, the validation stories are
+those set aside then."""
 
 
 def section(results: Sequence[Result]) -> str:
