@@ -50,7 +50,7 @@ def comparison(results: Sequence[Result]) -> list[str]:
         rows.append(
             f"| {_named(tasks)} | {stories} | {model} | {epochs} | {_percents(r.error for r in of)} | "
             f"{'' if known is None else f'{known:.1f} %'} | "
-            f"{_percents(r.training[-1] for r in of)} | {of[0].parameters:,} | {of[0].operations / 1e6:.1f} million | "
+            f"{_percents(r.training[-1] for r in of)} | {of[0].parameters:,} | {of[0].operations / 1e6:.2f} million | "
             f"{of[0].state:,} | {sum(r.seconds for r in of) / len(of) / 60:.1f} |"
         )
     return ["## Other networks on the same stories", "\n".join(rows), NOTES] if results else []
