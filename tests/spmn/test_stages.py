@@ -40,7 +40,7 @@ class Line(Stage):
         return factor * nn.functional.mse_loss(self.network(x), 3 * x + noise)
 
     def validate(self) -> dict[str, float]:
-        return {"closeness": -abs(float(self.network(torch.ones(1))) - 3)}
+        return {"closeness": -abs(float(self.network(torch.ones(1)).detach()) - 3)}
 
 
 HOW = Steps(steps=60, learning_rate=0.3, validate_every=20)
