@@ -1,19 +1,22 @@
 """Weights as the chip's: they are the exported ones, gradients pass, and the export stays as it is."""
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from spmn import training
 from spmn.data import Source
 from spmn.datasets.babi import Story
 from spmn.evaluation import answer
-from spmn.events import collate, stream
+from spmn.events import QUESTION, collate, stream
 from spmn.export import ROLES, export
 from spmn.network import SPMN
 from spmn.rounding import round_as_exported
+from spmn.runs import load_tensors
 from spmn.settings import Network, Preset, Training
 from spmn.training import start, train
 
@@ -98,13 +101,50 @@ def test_the_program_does_not_change(network: SPMN, rounded: SPMN) -> None:
             assert torch.equal(weights, twice[target][source]), (target, source)
 
 
+def test_all_rounded_weights_are_computed_with(network: SPMN, stories: list[Story]) -> None:
+    """What computes with the weights behind them would answer as before."""
+    batch = collate([stream(s, network.vocabulary) for s in stories[:2]])
+    used: list[int] = []
+
+    def silent(number: int, weights: torch.Tensor) -> torch.Tensor:
+        used.append(number)
+        return torch.zeros_like(weights)
+
+    synapses = [*(level.drive for level in network.levels), network.decoder]
+    for number, some in enumerate(synapses):
+        some.rounding = partial(silent, number)
+        some.bias.data.fill_(-1.0)
+    with torch.no_grad():
+        activity = network.eval()(batch)
+        decoded = network.decode(activity, batch.kind == QUESTION)
+    assert used == list(range(len(synapses)))
+    assert not decoded.any()
+    assert not any(level.read_key.any() for level in activity.levels)
+
+
+def test_the_best_epoch_is_a_rounded_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However well the weights behind did before."""
+
+    def worse(network: SPMN) -> None:
+        network.decoder.rounding = torch.zeros_like
+
+    monkeypatch.setattr(training, "round_as_exported", worse)
+    network = Network(depth=1, heads=2, keys=16, values=16, embedding=24, encoder=24, decoder=32)
+    settings = Training(epochs=4, practice=0.0, chip_weights_from=0.75)
+    run = start(tmp_path, Source((1,), questions=1500), Preset(network, settings))
+    train(run)
+    errors = [line["error"] for line in run.metrics]
+    assert min(errors[:3]) < errors[3]
+    assert load_tensors(tmp_path / "network.safetensors")[1]["epoch"] == 4
+
+
 def test_weights_are_rounded_from_a_share_of_the_epochs_on(tmp_path: Path) -> None:
     """In the second of two epochs, not in the first."""
     network = Network(heads=2, keys=8, values=8, embedding=16, encoder=16, decoder=16, depth=2, dropout=0.0)
     losses = []
     for share in (0.0, 0.5, 1.0):
-        training = Training(epochs=2, practice=0.0, chip_weights_from=share)
-        run = start(tmp_path / str(share), Source((1,), questions=1500), Preset(network, training))
+        settings = Training(epochs=2, practice=0.0, chip_weights_from=share)
+        run = start(tmp_path / str(share), Source((1,), questions=1500), Preset(network, settings))
         train(run)
         losses.append([line["loss"] for line in run.metrics])
         best = run.trained()
