@@ -68,7 +68,6 @@ ROLES = ("write_key", "read_key", "association", "update", "reset")
 CLOCKED = {"statement": 1, "question": 1, "clock": 2 * DIGIT, "bias": 1, "quiet": 1, "write": 1}
 """Input axons that every exported network has, and how many."""
 
-
 CLOCK_AT_ONCE = {"clock": 2}
 """Axons of the clock that spike in a step: the lines of two digits."""
 

@@ -75,6 +75,7 @@ def from_last(words: Tensor) -> Tensor:
 
 
 Rounding = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+"""Rounds what `Encoder.parts` returns."""
 
 
 class Encoder(Sentences):
@@ -92,7 +93,6 @@ class Encoder(Sentences):
         self.projection = Projection(
             settings.embedding, ones, torch.zeros(settings.encoder), settings.weight_scale
         )
-
         self.rounding: Rounding | None = None
 
     def forward(self, words: Tensor, asks: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def scales(
 
     Raises ExportError for weights that are not finite.
     """
-    largest = {name: float(weights.detach().abs().max()) for name, weights in parts.items()}
+    largest = {name: float(weights.abs().max()) for name, weights in parts.items()}
     if not all(math.isfinite(value) for value in largest.values()):
         raise ExportError("the network has weights that are not finite; retrain with a lower learning rate")
     if vth is None:

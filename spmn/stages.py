@@ -103,15 +103,20 @@ def metrics(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def best_weights(folder: Path | str) -> dict[str, Tensor]:
+    """Weights of the best validated step. Raises CheckpointError where there are none, or damaged ones."""
+    path = Path(folder) / "network.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"{str(folder)!r} has no validated step yet; go on training it first")
+    return load_tensors(path)[0]
+
+
 def load_best(network: nn.Module, folder: Path | str) -> None:
     """Put the weights of the best validated step into a network, in evaluation mode.
 
     Raises CheckpointError where there are none, or the file is damaged or of another network.
     """
-    path = Path(folder) / "network.safetensors"
-    if not path.exists():
-        raise CheckpointError(f"{str(folder)!r} has no validated step yet; go on training it first")
-    load_weights(network, load_tensors(path)[0], path)
+    load_weights(network, best_weights(folder), Path(folder) / "network.safetensors")
     network.eval()
 
 

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 from spmn.beside import side_by_side
-from spmn.errors import CheckpointError, SettingsError
+from spmn.errors import SettingsError
 from spmn.network import SPMN
 from spmn.pretrained import located
-from spmn.runs import load_tensors, open_run
+from spmn.runs import open_run
 from spmn.settings import to_dict
-from spmn.stages import read_record
+from spmn.stages import best_weights, read_record
 from spmn.transfer import levels, transfer
 
 LEVELS = ("depth", "heads", "keys", "values", "encoder", "steps", "dv", "rule")
@@ -73,10 +73,7 @@ def start_from(folder: Path, target: SPMN) -> None:
                 f"a warm start needs memory levels of the same kind: {name} is {theirs[name]} there and "
                 f"{ours[name]} here"
             )
-    path = folder / "network.safetensors"
-    if not path.exists():
-        raise CheckpointError(f"{str(folder)!r} has no validated step yet; go on training it first")
-    levels(load_tensors(path)[0], target)
+    levels(best_weights(folder), target)
 
 
 def stage_of(folder: Path) -> str | None:
