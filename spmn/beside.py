@@ -28,8 +28,9 @@ def side_by_side(sources: Sequence[SPMN], target: SPMN) -> None:
     know keeps `target`'s own random vector in the others' dimensions. Answers and clues are the sum of what
     all sources say. What no source fills keeps the weights that `target` was drawn with.
 
-    Each source alone then computes what it did, but for what a level has once for all its heads: recall gain
-    and learning rates start at the mean of the sources, by heads, and the clock is the last source's.
+    Each source alone then computes what it did, but for what a level has once for all its heads: the clock is
+    the last source's, and recall gain and learning rates, where heads do not have their own (`per_head`),
+    start at the mean of the sources, by heads.
 
     Raises SettingsError where sizes do not fit.
     """
@@ -43,10 +44,12 @@ def side_by_side(sources: Sequence[SPMN], target: SPMN) -> None:
             part.into(new)
         for d in range(max(source.settings.depth for source in sources)):
             deep = [part for part in parts if part.source.settings.depth > d]
-            heads = torch.tensor([float(part.source.settings.heads) for part in deep])
             for name in (f"level.{d}.memory.gain", f"level.{d}.memory.rates.logits"):
-                values = torch.stack([part.weights[name] for part in deep])
-                new[name] = torch.einsum("s,s...->...", heads / heads.sum(), values)
+                values = torch.cat([part.by_head(name) for part in deep])
+                if target.settings.per_head:
+                    new[name][torch.cat([part.heads for part in deep])] = values
+                else:
+                    new[name] = values.mean(0)
             if deep[-1] is parts[-1]:
                 new[f"level.{d}.clock"] = parts[-1].weights[f"level.{d}.clock"]
         target.load_state_dict(new)
@@ -106,6 +109,11 @@ class _Part:
         """Columns of what is seen above `depth` levels: the encoder, and the recall of each."""
         s = self.target.settings
         return torch.cat((self.encoder, *(s.encoder + d * s.recall + self.recall for d in range(depth))))
+
+    def by_head(self, name: str) -> Tensor:
+        """A level's gain or rates for each of this source's heads."""
+        value, heads = self.weights[name], self.source.settings.heads
+        return value if self.source.settings.per_head else value.expand(heads, *value.shape)
 
     def into(self, new: dict[str, Tensor]) -> None:
         """Write into the target's state."""

@@ -294,10 +294,10 @@ def memory_level(
             "it must be at least 2 to teach: give fewer --memory-bits"
         )
     shift = max(0, room(payload * full * s.keys))
-    vth, rule = recall_threshold(level, full << shift), chip_rule(level, payload, full)
-    teacher = max(0, math.ceil(math.log2((vth + 1) / 255)))
-    _, recall_bias = quantise({str(h): bias[:, None] for h, bias in enumerate(level.memory.bias)}, vth=vth)
     for h in range(s.heads):
+        vth, rule = recall_threshold(level, h, full << shift), chip_rule(level, h, payload, full)
+        teacher = max(0, math.ceil(math.log2((vth + 1) / 255)))
+        _, resting = quantise({"bias": level.memory.bias[h, :, None]}, vth=vth)
         relay, recall = f"{name}.relay.{h}", f"{name}.recall.{h}"
         draft.populations.append(Population(relay, s.keys, kind="relay"))
         draft.connect(f"{name}.read_key", relay, one_head(s.keys, s.heads, h))
@@ -313,8 +313,8 @@ def memory_level(
         )
         taught = 255 * one_head(s.values, s.heads, h)
         draft.connect(f"{name}.association.latch", recall, taught, exp=teacher)
-        resting, exp = recall_bias[str(h)]
-        draft.connect("bias", recall, resting, delay=offset + 2, exp=exp)
+        weights, exp = resting["bias"]
+        draft.connect("bias", recall, weights, delay=offset + 2, exp=exp)
 
 
 def one_head(size: int, heads: int, h: int) -> Array:
@@ -332,23 +332,24 @@ def room(most: int) -> int:
     return math.floor(math.log2(INPUT_LIMIT / most))
 
 
-def recall_threshold(level: Level, full: int) -> int:
-    """Threshold of recall neurons, if M = 1 brings a current of `full`: full 0.15 K / gain."""
-    gain = float(level.memory.gain)
+def recall_threshold(level: Level, head: int, full: int) -> int:
+    """Threshold of a head's recall neurons, if M = 1 brings a current of `full`: full 0.15 K / gain."""
+    gain = float(level.memory.gain.expand(level.memory.heads)[head])
     if gain <= 0:
         raise ExportError(f"a recall gain is {gain:.3g}; only excitatory recall can be deployed: retrain")
     return round(full * 0.15 * level.memory.keys / gain)
 
 
-def chip_rule(level: Level, payload: int, full: int) -> ChipRule:
-    """The level's rule with its trained rates in chip integers; `full` stands for M = 1."""
+def chip_rule(level: Level, head: int, payload: int, full: int) -> ChipRule:
+    """The level's rule with a head's trained rates in chip integers; `full` stands for M = 1."""
     rule = level.memory.rule
     if rule.resolution != "event":
         raise ExportError(
             f"the rule {rule.name!r} learns in every step, so on the chip reading would teach it; "
             "train with --preset default to deploy, or evaluate with --runner torch"
         )
-    rates = {name: float(rate) for name, rate in level.memory.rates().items()}
+    heads = level.memory.heads
+    rates = {name: float(rate.expand(heads)[head]) for name, rate in level.memory.rates().items()}
     return lower(rule, rates, x1_level=payload // 2, x1_tau=LONGEST_TAU, w_max=full)
 
 

@@ -193,7 +193,7 @@ def _recalled(m, row, found, number, out, goal):  # type: ignore[no-untyped-def]
 
 
 @_piece
-def _recall(u, w, m, raw, seen, gain, offset, found, ours, stride, sizes):  # type: ignore[no-untyped-def]
+def _recall(u, w, m, raw, seen, gains, offset, found, ours, stride, sizes):  # type: ignore[no-untyped-def]
     """raw[t] = M^T q[t] of all heads, and the currents of the recall neurons, seen[t] = gain raw[t] +
     offset."""
     row, width = sizes.value_lanes, sizes.block * sizes.value_lanes
@@ -203,12 +203,13 @@ def _recall(u, w, m, raw, seen, gain, offset, found, ours, stride, sizes):  # ty
             number = _which(u, q, _ONE, sizes.keys, i * sizes.keys, found, _U0)
             _recalled(m, row, found, number, raw, t * width + i * row)
         for c in range(_U0, width, _W):
-            store(seen, t * width + c, lanes(gain) * load(raw, t * width + c) + load(offset, c))
+            store(seen, t * width + c, load(gains, c) * load(raw, t * width + c) + load(offset, c))
 
 
 @_piece
-def _changes(m, row, found, first, number, y, factors, predict, strength, add, scale, b, y2):  # type: ignore[no-untyped-def]
-    """A (add), B (scale) and b without the strengths, for the active keys in `found`."""
+def _changes(m, row, found, first, number, y, factors, predict, strength, s, add, scale, b, y2):  # type: ignore[no-untyped-def]
+    """A (add), B (scale) and b without the strengths, for the active keys in `found`; the head's strengths
+    are strength[s:]."""
     zero = lanes(_ZERO)
     mean = _ONE / max(np.float32(number), np.float32(1e-6))
     for c in range(_U0, row, _W):
@@ -225,7 +226,7 @@ def _changes(m, row, found, first, number, y, factors, predict, strength, add, s
             if predict[p]:
                 each = each * guess
             store(b, p * row + c, each)
-            each = lanes(strength[p]) * each
+            each = lanes(strength[s + p]) * each
             constant = constant + lanes(factors[f + np.uint64(2)]) * each
             linear = linear + lanes(factors[f + np.uint64(3)]) * each
         store(add, c, constant)
@@ -285,9 +286,11 @@ def _write_backward(  # type: ignore[no-untyped-def]
 
 @_piece
 def _changes_backward(  # type: ignore[no-untyped-def]
-    d, row, found, first, number, factors, predict, strength, b, y, y2, d_add, d_scale, d_y, d_strength
-):
-    """Gradients of y, of the strengths and, by way of y2, of M, given those of A and B."""
+    d, row, found, first, number, factors, predict, strength, s, b, y, y2, d_add, d_scale, d_y, d_strength,
+    goal,
+):  # fmt: skip
+    """Gradients of y, of the strengths, from d_strength[goal:], and, by way of y2, of M, given those of A and
+    B."""
     zero = lanes(_ZERO)
     mean = _ONE / max(np.float32(number), np.float32(1e-6))
     for c in range(_U0, row, _W):
@@ -300,8 +303,8 @@ def _changes_backward(  # type: ignore[no-untyped-def]
                 lanes(factors[f + np.uint64(2)]),
                 load(d_scale, c) * lanes(factors[f + np.uint64(3)]),
             )
-            d_strength[p] += total(given * load(b, p * row + c))
-            given = given * lanes(strength[p])
+            d_strength[goal + p] += total(given * load(b, p * row + c))
+            given = given * lanes(strength[s + p])
             if predict[p]:
                 to_y2 = mad(given, lanes(factors[f]) + lanes(factors[f + _U1]) * load(y, c), to_y2)
                 given = given * load(y2, c)
@@ -388,7 +391,7 @@ def _forward_stories(  # type: ignore[no-untyped-def]
     factors, predict, recall, read, after, copies, spikes,
 ):  # fmt: skip
     heads, events, steps, keys, values = sizes.heads, sizes.events, sizes.steps, sizes.keys, sizes.values
-    key_lanes, row, block = sizes.key_lanes, sizes.value_lanes, sizes.block
+    key_lanes, row, block, products = sizes.key_lanes, sizes.value_lanes, sizes.block, np.uint64(predict.size)
     associations, width = block * (key_lanes + key_lanes), block * row
     gates = associations + width
     stride = gates + (block + block + _W - _U1) // _W * _W
@@ -401,8 +404,9 @@ def _forward_stories(  # type: ignore[no-untyped-def]
     counts, y = np.zeros(stride, np.float32), np.zeros(row, np.float32)
     raw, seen, v = (np.zeros(steps * width, np.float32), np.zeros(steps * width, np.float32),
                     np.zeros(steps * width, np.float32))  # fmt: skip
-    fires, offset = np.zeros(width, np.float32), np.zeros(width, np.float32)
-    b, y2 = np.zeros(row * np.uint64(predict.size), np.float32), np.zeros(row, np.float32)
+    fires, offset, gains = (np.zeros(width, np.float32), np.zeros(width, np.float32),
+                            np.zeros(width, np.float32))  # fmt: skip
+    b, y2 = np.zeros(row * products, np.float32), np.zeros(row, np.float32)
     add, scale = np.zeros(row, np.float32), np.zeros(row, np.float32)
     m = np.zeros(block * keys * row, np.float32)
     for g in range(worker * groups // workers, (worker + _U1) * groups // workers):
@@ -413,6 +417,7 @@ def _forward_stories(  # type: ignore[no-untyped-def]
         runs = _runs(first, ours, sizes, at, lane, count)
         for i in range(ours):
             _copy(offset, i * row, bias, (first + i) * values, values)
+            gains[i * row : (i + _U1) * row] = gain[first + i]
         for k in range(ours * keys):
             _copy(m, k * row, after, (start * keys + k) * values, values)
         for n in range(events):
@@ -425,7 +430,7 @@ def _forward_stories(  # type: ignore[no-untyped-def]
                     for r in range(runs):
                         goal = (e * steps + t) * sizes.neurons + at[r]
                         _fired(spikes, goal, u, t * stride + lane[r], count[r])
-            _recall(u, _U0, m, raw, seen, gain, offset, found, ours, stride, sizes)
+            _recall(u, _U0, m, raw, seen, gains, offset, found, ours, stride, sizes)
             _potentials(seen, v, _U0, fires, _U0, steps, width, keep)
             for t in range(steps):
                 for i in range(ours):
@@ -438,7 +443,10 @@ def _forward_stories(  # type: ignore[no-untyped-def]
                 if writes[e] and counts[gates + block + i] > _ZERO:
                     number = _which(counts, i * key_lanes, _ZERO, keys, i * keys, found, _U0)
                     _associated(counts, associations + i * row, counts[gates + i], y, row)
-                    _changes(m, row, found, _U0, number, y, factors, predict, strength, add, scale, b, y2)
+                    _changes(
+                        m, row, found, _U0, number, y, factors, predict, strength, (first + i) * products,
+                        add, scale, b, y2,
+                    )  # fmt: skip
                     _write(m, row, found, _U0, number, add, scale, low, high)
             if (n + _U1) % np.uint64(SEGMENT) == _U0:
                 for i in range(ours):
@@ -508,7 +516,8 @@ def _backward_stories(  # type: ignore[no-untyped-def]
     fires, y, y2 = np.zeros(width, np.float32), np.zeros(row, np.float32), np.zeros(row, np.float32)
     d_spikes, d_seen = np.zeros(steps * width, np.float32), np.zeros(steps * width, np.float32)
     offset, d_offset = np.zeros(width, np.float32), np.zeros(width, np.float32)
-    b, d_strengths = np.zeros(row * products, np.float32), np.zeros(products, np.float32)
+    gains, d_gains = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    b = np.zeros(row * products, np.float32)
     add, scale = np.zeros(row, np.float32), np.zeros(row, np.float32)
     d_add, d_scale = np.zeros(row, np.float32), np.zeros(row, np.float32)
     d_x, d_y = np.zeros(key_lanes, np.float32), np.zeros(row, np.float32)
@@ -522,9 +531,9 @@ def _backward_stories(  # type: ignore[no-untyped-def]
         runs = _runs(head, ours, sizes, at, lane, count)
         for i in range(ours):
             _copy(offset, i * row, bias, (head + i) * values, values)
+            gains[i * row : (i + _U1) * row] = gain[head + i]
         d_offset[:] = _ZERO
-        d_strengths[:] = _ZERO
-        to_gain = lanes(_ZERO)
+        d_gains[:] = _ZERO
         for k in range(ours * keys):
             _copy(d, k * row, d_memory, (start * keys + k) * values, values)
         for turn in range((events + np.uint64(SEGMENT - 1)) // np.uint64(SEGMENT)):
@@ -555,8 +564,9 @@ def _backward_stories(  # type: ignore[no-untyped-def]
                         here = spent + associations + i * row
                         _associated(counts, here, counts[spent + gates + i], y, row)
                         _changes(
-                            m, row, log_keys, top, number, y, factors, predict, strength, add, scale, b, y2
-                        )
+                            m, row, log_keys, top, number, y, factors, predict, strength,
+                            (head + i) * products, add, scale, b, y2,
+                        )  # fmt: skip
                         _write(m, row, log_keys, top, number, add, scale, low, high)
                         top += number
                     numbers[(n - first) * block + i] = number
@@ -576,15 +586,16 @@ def _backward_stories(  # type: ignore[no-untyped-def]
                             _copy(m, log_keys[a] * row, log, a * row, row)
                         _associated(counts, here, u_open, y, row)
                         _changes(
-                            m, row, log_keys, top, number, y, factors, predict, strength, add, scale, b, y2
-                        )
+                            m, row, log_keys, top, number, y, factors, predict, strength,
+                            (head + i) * products, add, scale, b, y2,
+                        )  # fmt: skip
                         _write_backward(
                             d, m, row, log_keys, top, number, i * keys, keys, add, scale, low, high, d_x,
                             d_add, d_scale, partial,
                         )  # fmt: skip
                         _changes_backward(
-                            d, row, log_keys, top, number, factors, predict, strength, b, y, y2, d_add,
-                            d_scale, d_y, d_strengths,
+                            d, row, log_keys, top, number, factors, predict, strength, (head + i) * products,
+                            b, y, y2, d_add, d_scale, d_y, d_strength, (start + i) * products,
                         )  # fmt: skip
                         lane_a, lane_k = associations + i * row, i * key_lanes
                         d_gates[i] = _shared(
@@ -609,15 +620,15 @@ def _backward_stories(  # type: ignore[no-untyped-def]
                             if places[e] >= 0 and d_read.size > 0:
                                 source = (np.uint64(places[e]) * steps + t) * heads * values + h
                                 _add_rows(d_spikes, goal, d_read, source, values)
-                    _recall(u, w, m, raw, seen, gain, offset, found, ours, stride, sizes)
+                    _recall(u, w, m, raw, seen, gains, offset, found, ours, stride, sizes)
                     _potentials(seen, v, _U0, fires, _U0, steps, width, keep)
                     _through(d_spikes, v, _U0, d_seen, steps, width, keep, slope)
                     for t in range(steps):
                         for c in range(_U0, ours * row, _W):
                             each = load(d_seen, t * width + c)
-                            to_gain = mad(each, load(raw, t * width + c), to_gain)
+                            store(d_gains, c, mad(each, load(raw, t * width + c), load(d_gains, c)))
                             store(d_offset, c, load(d_offset, c) + each)
-                            store(d_seen, t * width + c, lanes(gain) * each)
+                            store(d_seen, t * width + c, load(gains, c) * each)
                     _recall_backward(u, w, m, d, d_seen, grad, partial, found, ours, stride, sizes)
                 else:
                     for t in range(steps):
@@ -635,9 +646,7 @@ def _backward_stories(  # type: ignore[no-untyped-def]
             _copy(d_memory, (start * keys + k) * values, d, k * row, values)
         for i in range(ours):
             _copy(d_bias, (start + i) * values, d_offset, i * row, values)
-        d_gain[g] = total(to_gain)
-        for p in range(products):
-            d_strength[g * products + p] = d_strengths[p]
+            d_gain[start + i] = d_gains[i * row : (i + _U1) * row].sum()
 
 
 @_njit(parallel=True, cache=True)
@@ -674,7 +683,7 @@ def _arguments(
     limits = np.float32(1.0 - dv), np.float32(slope), np.float32(low), np.float32(high)
     arrays = (
         _array(words), _array(sentence), _array(words[:0] if below is None else below), _array(clock),
-        _array(writes), _array(places), _array(strength), np.float32(gain), _array(bias),
+        _array(writes), _array(places), _array(strength), _array(gain), _array(bias),
     )  # fmt: skip
     lengths = tuple(np.uint64(count) for count in counts)
     return (workers, lengths, limits, below is not None, record, *arrays, *constants)
@@ -733,7 +742,6 @@ def backward(
     """Gradients of words, below, clock, memory, strength, gain and bias; None stands for gradients of 0."""
     (sentences, steps, neurons), (stories, heads, _, values) = words.shape, memory.shape
     workers, block = _work(memory)
-    groups = stories * -(-heads // block)
     d_driven = words.new_empty(writes.numel(), steps, neurons)
     d_words, d_clock = words.new_empty(words.shape), clock.new_zeros(clock.shape)
     d_memory = (
@@ -741,8 +749,8 @@ def backward(
         if d_after is None
         else d_after.clone(memory_format=torch.contiguous_format)
     )
-    d_gain, d_bias = words.new_zeros(groups), words.new_zeros(stories, heads, values)
-    d_strength = words.new_zeros(groups, len(predict))
+    d_gain, d_bias = words.new_zeros(stories, heads), words.new_zeros(stories, heads, values)
+    d_strength = words.new_zeros(stories, heads, len(predict))
     if d_driven.numel() and memory.numel():
         arguments = _arguments(
             words, sentence, below, clock, writes, places, memory, strength, gain, bias, dv, slope, factors,
@@ -761,7 +769,7 @@ def backward(
     np.cumsum(np.bincount(which, minlength=sentences), out=starts[1:])
     order = np.argsort(which, kind="stable")
     _by_sentence(_array(d_driven), order, starts, np.uint64(steps * neurons), d_words.view(-1).numpy())
-    return d_words, d_driven, d_clock, d_memory, d_strength.sum(0), d_gain.sum(), d_bias.sum(0)
+    return d_words, d_driven, d_clock, d_memory, d_strength.sum(0), d_gain.sum(0), d_bias.sum(0)
 
 
 def _by_row(d_recall: Tensor | None, like: Tensor) -> tuple[Any, Any]:

@@ -79,7 +79,9 @@ class Level(nn.Module):
         biases = [torch.full((n,), b) for n, b in zip(self.sizes, (-0.3, -0.3, 0.0, 1.0, 1.0), strict=True)]
         self.drive = Projection(inputs, torch.cat(gains), torch.cat(biases), settings.weight_scale)
         self.clock = nn.Parameter(1.5 * torch.eye(settings.values, 2 * DIGIT))  # into the last head's a
-        self.memory = PlasticMemory(rule_named(settings.rule), heads, settings.keys, settings.values)
+        self.memory = PlasticMemory(
+            rule_named(settings.rule), heads, settings.keys, settings.values, settings.per_head
+        )
         self.by_event = by_event(self.memory.rule)
 
     def forward(
@@ -101,7 +103,7 @@ class Level(nn.Module):
         """
         s = self.settings
         timed = clock @ self.clock.T
-        if self.by_event is None or not operators.on_cpu(memory):
+        if self.by_event is None or not operators.fused(memory):
             spikes, memory = self.parts(words, sentence, below, timed, writes, memory)
             return spikes, spikes.recall.permute(1, 2, 0, 3)[reads], memory
         rule, learnt = self.memory.rule, self.by_event

@@ -102,7 +102,7 @@ class Projection(nn.Module):
 
     def folded(self) -> Tensor:
         """W: [outputs, inputs], in thresholds."""
-        if operators.on_cpu(self.weight):
+        if operators.fused(self.weight):
             folded: Tensor = operators.standardise(self.weight, self.gain)
             return folded
         return standardise_reference(self.weight, self.gain)

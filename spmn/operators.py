@@ -1,8 +1,9 @@
 """The network's inner loops as torch operators, so that torch.compile and autograd know them.
 
-`spmn::lif` and `spmn::memory_scan`, each with a backward operator, run on CPU tensors by numba (`kernels`)
-and on CUDA tensors by triton (`gpu_kernels`). `spmn::level`, a whole memory level, exists on CPU
-(`level_kernels`).
+`spmn::lif`, `spmn::memory_scan`, `spmn::standardise` and `spmn::level`, a whole memory level, each with a
+backward operator, run on CPU tensors by numba (`kernels`, `projection_kernels`, `level_kernels`) and on CUDA
+tensors by triton (`gpu_kernels`, `gpu_projection_kernels`, `gpu_level_kernels`). `spmn::project` is for CPUs
+alone.
 """
 
 from __future__ import annotations
@@ -185,13 +186,27 @@ def memory_scan(
 
 @torch.library.custom_op("spmn::standardise", mutates_args=(), device_types="cpu")
 def standardise(weight: Tensor, gain: Tensor) -> Tensor:
-    """`neurons.standardise_reference` of float32 weights [outputs, inputs] on a CPU."""
+    """`neurons.standardise_reference` of weights [outputs, inputs], where `fused(weight)`."""
     return projection_kernels.standardise_forward(weight, gain)
 
 
 @torch.library.custom_op("spmn::standardise_backward", mutates_args=(), device_types="cpu")
 def _standardise_backward(grad: Tensor, weight: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
     return projection_kernels.standardise_backward(grad, weight, gain)
+
+
+@standardise.register_kernel("cuda")
+def _(weight: Tensor, gain: Tensor) -> Tensor:
+    from spmn import gpu_projection_kernels
+
+    return gpu_projection_kernels.standardise_forward(weight, gain)
+
+
+@_standardise_backward.register_kernel("cuda")
+def _(grad: Tensor, weight: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    from spmn import gpu_projection_kernels
+
+    return gpu_projection_kernels.standardise_backward(grad, weight, gain)
 
 
 @standardise.register_fake
@@ -264,6 +279,11 @@ def on_cpu(x: Tensor) -> bool:
     return x.dtype is torch.float32 and x.device.type == "cpu"
 
 
+def fused(x: Tensor) -> bool:
+    """Whether there are kernels for a whole level, and for standardisation, of tensors like x."""
+    return x.dtype is torch.float32 and supports(x)
+
+
 @torch.library.custom_op("spmn::level", mutates_args=(), device_types="cpu")
 def _level(
     words: Tensor, sentence: Tensor, below: Tensor | None, clock: Tensor, writes: Tensor, places: Tensor,
@@ -284,6 +304,35 @@ def _level_backward(
     predict: Sequence[bool], low: float, high: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     return level_kernels.backward(
+        d_recall, d_read, d_after, words, sentence, below, clock, writes, places, memory, strength, gain,
+        bias, copies, dv, slope, factors, predict, low, high,
+    )  # fmt: skip
+
+
+@_level.register_kernel("cuda")
+def _(
+    words: Tensor, sentence: Tensor, below: Tensor | None, clock: Tensor, writes: Tensor, places: Tensor,
+    memory: Tensor, strength: Tensor, gain: Tensor, bias: Tensor, reads: int, dv: float, slope: float,
+    factors: Sequence[float], predict: Sequence[bool], low: float, high: float, record: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    from spmn import gpu_level_kernels
+
+    return gpu_level_kernels.forward(
+        words, sentence, below, clock, writes, places, memory, strength, gain, bias, reads, dv, slope,
+        factors, predict, low, high, record,
+    )  # fmt: skip
+
+
+@_level_backward.register_kernel("cuda")
+def _(
+    d_recall: Tensor | None, d_read: Tensor | None, d_after: Tensor | None, words: Tensor, sentence: Tensor,
+    below: Tensor | None, clock: Tensor, writes: Tensor, places: Tensor, memory: Tensor, strength: Tensor,
+    gain: Tensor, bias: Tensor, copies: Tensor, dv: float, slope: float, factors: Sequence[float],
+    predict: Sequence[bool], low: float, high: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    from spmn import gpu_level_kernels
+
+    return gpu_level_kernels.backward(
         d_recall, d_read, d_after, words, sentence, below, clock, writes, places, memory, strength, gain,
         bias, copies, dv, slope, factors, predict, low, high,
     )  # fmt: skip
@@ -347,25 +396,26 @@ def level(
     rule: tuple[Sequence[float], Sequence[bool], float, float],
     record: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One memory level over whole stories, where `on_cpu(memory)`; `levels.Level.parts` says the same.
+    """One memory level over whole stories, where `fused(memory)`; `levels.Level.parts` says the same.
 
     words: [S, T, n] currents that the sentences drive; sentence: [B N], which one each event is; below:
     [B N, T, n] what the levels below add; n = 2 H K + H V + 2 H: write keys, read keys, associations, update
     and reset gates; clock: [B, N, V] constant currents into the last head's associations; writes, reads:
-    [B, N] bool; memory: [B, H, K, V]; strength: [P]; gain: [], bias: [H, V] of the recall currents;
-    neuron: dv and the slope of the surrogate; rule: factors and predict of `plasticity.ByEvent`, and the
-    bounds of w.
+    [B, N] bool; memory: [B, H, K, V]; strength: [P] or [H, P]; gain: [] or [H], bias: [H, V] of the recall
+    currents; neuron: dv and the slope of the surrogate; rule: factors and predict of `plasticity.ByEvent`,
+    and the bounds of w.
 
     Returns recall spikes [B, N, T, H V], those of the events in `reads` alone [R, T, H V], M after the last
     event, and the spikes of the level's other neurons [B, N, T, n], which carry no gradient, with T = 0 if
     `record` is False.
     """
     factors, predict, low, high = rule
+    heads = memory.shape[1]
     flat = reads.flatten()
     places = torch.where(flat, flat.cumsum(0), 0) - 1
     recall, read, after, _, spikes = _level(
         words.float(), sentence, None if below is None else below.float(), clock.float(), writes, places,
-        memory, strength, gain, bias, int(flat.sum()), *neuron, list(factors), list(predict), float(low),
-        float(high), record,
+        memory, strength.expand(heads, -1), gain.expand(heads), bias, int(flat.sum()), *neuron, list(factors),
+        list(predict), float(low), float(high), record,
     )  # fmt: skip
     return recall, read, after, spikes

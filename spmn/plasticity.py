@@ -273,24 +273,29 @@ SPEED = 10.0
 
 
 class Rates(nn.Module):
-    """The trained rates of a rule, each in (0, 1): rate = sigmoid(SPEED * logit)."""
+    """The trained rates of a rule, each in (0, 1): rate = sigmoid(SPEED * logit).
 
-    def __init__(self, rule: LearningRule) -> None:
+    shape: of each rate, () or one for each of some heads.
+    """
+
+    def __init__(self, rule: LearningRule, shape: Sequence[int] = ()) -> None:
         super().__init__()
         start = torch.tensor([rule.rates[name] for name in sorted(rule.rates)])
         self.names = sorted(rule.rates)
-        self.logits = nn.Parameter(torch.logit(start, eps=1e-3) / SPEED)
+        self.logits = nn.Parameter((torch.logit(start, eps=1e-3) / SPEED).expand(*shape, -1).clone())
 
     def forward(self) -> dict[str, Tensor]:
-        return dict(zip(self.names, torch.sigmoid(SPEED * self.logits), strict=True))
+        return dict(zip(self.names, torch.sigmoid(SPEED * self.logits).unbind(-1), strict=True))
 
     def strengths(self, found: ByEvent) -> Tensor:
-        """coefficient * rate of every product: [P]."""
-        rates = torch.sigmoid(SPEED * self.logits)
-        if None in found.rates:
-            rates = torch.cat((rates, rates.new_ones(1)))
-        index = [len(self.names) if name is None else self.names.index(name) for name in found.rates]
-        return rates[index] * rates.new_tensor(found.coefficients)
+        """coefficient * rate of every product: [*shape, P]."""
+        rates = self()
+        one = self.logits.new_ones(self.logits.shape[:-1])
+        each = [
+            coefficient * (one if name is None else rates[name])
+            for coefficient, name in zip(found.coefficients, found.rates, strict=True)
+        ]
+        return torch.stack(each, -1)
 
 
 class PlasticState(NamedTuple):
@@ -349,13 +354,18 @@ class PlasticMemory(nn.Module):
 
     currents[t] = gain M^T q[t] / (0.15 K) + bias,   M as before the event
     then M <- clip(M + dw, low, high) with x = r k and y = u a          (r, u: the gates, per head)
+
+    The gain and the rates of the rule are the same for all heads, or each has its own (`per_head`).
     """
 
-    def __init__(self, rule: LearningRule, heads: int, keys: int, values: int) -> None:
+    def __init__(
+        self, rule: LearningRule, heads: int, keys: int, values: int, per_head: bool = False
+    ) -> None:
         super().__init__()
         self.rule, self.heads, self.keys, self.values = rule, heads, keys, values
-        self.rates = Rates(rule)
-        self.gain = nn.Parameter(torch.tensor(6.0))
+        own = (heads,) if per_head else ()
+        self.rates = Rates(rule, own)
+        self.gain = nn.Parameter(torch.full(own, 6.0))
         self.bias = nn.Parameter(torch.zeros(heads, values))
 
     def start(self, batch: int) -> Tensor:
@@ -380,12 +390,14 @@ class PlasticMemory(nn.Module):
             """[L, B, N, H, n] -> [B, H, N, L, n], a view."""
             return s.permute(1, 3, 2, 0, 4)
 
-        found = terms(self.rule, self.rates(), by_head(x0), by_head(x1), by_head(y0), by_head(y1))
+        rates = {name: rate[..., None, None, None] for name, rate in self.rates().items()}
+        found = terms(self.rule, rates, by_head(x0), by_head(x1), by_head(y0), by_head(y1))
         per_head = writes[:, None].expand(-1, self.heads, -1)
         currents, after = scan(by_head(q), self.rule, found, per_head, memory)
-        return self.scale * currents.permute(3, 0, 2, 1, 4) + self.bias, after
+        return self.scale[..., None] * currents.permute(3, 0, 2, 1, 4) + self.bias, after
 
     @property
     def scale(self) -> Tensor:
-        """gain / (0.15 K): the current of one active read key through a weight of 1."""
+        """gain / (0.15 K): the current of one active read key through a weight of 1; [H] where each head has
+        its own."""
         return self.gain / (0.15 * self.keys)

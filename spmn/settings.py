@@ -39,6 +39,7 @@ class Network:
     dropout: float = 0.1  # on the decoder's mean spikes, in training only
     spike_dropout: float = 0.0  # of encoder and recall neurons on their way to the levels, in training only
     rule: str = "two-factor"  # plasticity of M: a name in spmn.plasticity.RULES
+    per_head: bool = False  # whether each head of a level has its own recall gain and learning rates
 
     def __post_init__(self) -> None:
         for name in ("depth", "heads", "keys", "values", "embedding", "encoder", "decoder", "steps"):
@@ -183,7 +184,7 @@ def changed(preset: Preset, changes: Sequence[str]) -> Preset:
             kinds = {name: type(value) for name, value in to_dict(settings).items()}
             if equals and wanted in kinds:
                 try:
-                    value = kinds[wanted](text)
+                    value = _truth(text) if kinds[wanted] is bool else kinds[wanted](text)
                 except ValueError:
                     must_be = _KINDS[kinds[wanted]]
                     raise SettingsError(f"{wanted} is {text!r}; it must be {must_be}") from None
@@ -195,7 +196,13 @@ def changed(preset: Preset, changes: Sequence[str]) -> Preset:
     return preset
 
 
-_KINDS = {int: "a whole number", float: "a number", str: "a word"}
+_KINDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def to_dict(settings: Network | Training) -> dict[str, Any]:

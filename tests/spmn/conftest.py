@@ -9,7 +9,7 @@ from spmn.events import Vocabulary
 from spmn.network import SPMN
 from spmn.settings import Network
 
-SMALL = Network(depth=2, heads=2, keys=8, values=32, embedding=16, encoder=16, decoder=24)
+SMALL = Network(depth=2, heads=2, keys=8, values=32, embedding=16, encoder=16, decoder=24, per_head=True)
 
 
 @pytest.fixture(scope="session")
@@ -24,12 +24,13 @@ def vocabulary(stories: list[Story]) -> Vocabulary:
 
 @pytest.fixture
 def network(vocabulary: Vocabulary) -> SPMN:
-    """Untrained, but with enough spikes everywhere."""
+    """Untrained, but with enough spikes everywhere, and with gains and rates that differ between heads."""
     torch.manual_seed(6)
     network = SPMN(SMALL, vocabulary).eval()
     with torch.no_grad():
         for level in network.levels:
             level.drive.gain.mul_(2.0)
-            level.memory.gain.mul_(1.5)
+            level.memory.gain.mul_(torch.tensor([1.4, 1.7]))
+            level.memory.rates.logits.add_(torch.tensor([[0.0], [-0.1]]))
             level.memory.bias.normal_(0, 0.2)
     return network

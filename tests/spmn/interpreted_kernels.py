@@ -1,12 +1,14 @@
 """GPU kernels against the plain torch forms, by triton's interpreter; `test_gpu_kernels` runs this file."""
 
+import level_cases
 import pytest
 import torch
+from level_cases import Sizes, random_level
 from scans import Case, assert_equal_to_reference, random_case, with_gradients
 from torch import Tensor
 
-from spmn import gpu_kernels, operators
-from spmn.neurons import lif_reference
+from spmn import gpu_kernels, gpu_level_kernels, gpu_projection_kernels, operators
+from spmn.neurons import lif_reference, standardise_reference
 from spmn.plasticity import ERROR_DRIVEN, PAIR_STDP, RULES, TWO_FACTOR
 
 
@@ -69,3 +71,43 @@ def test_lif_of_a_constant_current_and_of_bfloat16() -> None:
     spikes = gpu_kernels.lif_forward(short, 0.1)
     assert spikes.dtype == gpu_kernels.lif_backward(spikes, short, 0.1, 2.0).dtype == torch.bfloat16
     assert torch.equal(spikes.float(), gpu_kernels.lif_forward(short.float(), 0.1))
+
+
+@pytest.fixture
+def _level_under_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators.level_kernels, "forward", gpu_level_kernels.forward)
+    monkeypatch.setattr(operators.level_kernels, "backward", gpu_level_kernels.backward)
+
+
+@pytest.mark.usefixtures("_level_under_test")
+@pytest.mark.parametrize("below", [True, False])
+@pytest.mark.parametrize("rule", level_cases.RULES, ids=lambda rule: rule.name)
+def test_level(rule, below: bool) -> None:
+    sizes = Sizes(stories=2, events=3, steps=2, heads=2, keys=3, values=5)
+    level_cases.check(random_level(rule, sizes, seed=int(below)), level_cases.random_case(rule, sizes, below))
+
+
+@pytest.mark.usefixtures("_level_under_test")
+@pytest.mark.parametrize("of", level_cases.OUTPUTS)
+def test_level_of_several_segments(of: str) -> None:
+    sizes = Sizes(stories=1, events=34, steps=1, heads=2, keys=2, values=3)
+    case = level_cases.random_case(level_cases.CLIPPED, sizes)
+    found = level_cases.check(random_level(level_cases.CLIPPED, sizes), case, [of])
+    assert found.gradients["words"].any()
+    assert not found.gradients["words"][0].any()  # which is never said
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 4), (3, 1), (4, 5), (2, 70)])
+def test_standardise(rows: int, columns: int) -> None:
+    torch.manual_seed(columns)
+    weight, gain, grad = torch.randn(rows, columns), torch.randn(rows), torch.randn(rows, columns)
+    if rows:
+        weight[0] = 1.0 + 1e-8 * weight[0]  # hardly differs from a constant one
+    leaves = [x.double().requires_grad_() for x in (weight, gain)]
+    expected = standardise_reference(*leaves)
+    back = torch.autograd.grad(expected, leaves, grad.double())
+    found = gpu_projection_kernels.standardise_forward(weight, gain)
+    others = slice(1, None) if columns < 3 else slice(None)
+    torch.testing.assert_close(found[others], expected[others].detach().float(), rtol=1e-5, atol=1e-5)
+    for fast, slow in zip(gpu_projection_kernels.standardise_backward(grad, weight, gain), back, strict=True):
+        torch.testing.assert_close(fast[1:], slow[1:].float(), rtol=1e-4, atol=1e-5)

@@ -53,7 +53,7 @@ def with_gradients(scan: Callable[..., tuple[Tensor, Tensor]], case: Case) -> li
     """Currents, memory after, and the gradients of read, pre, post and memory of a fixed loss."""
     read, pre, post, memory = (x.clone().requires_grad_() for x in case.leaves)
     currents, after = scan(read, pre, post, case.affine, case.bounds, case.writes, memory, case.predict)
-    weight = torch.linspace(-1, 1, currents.numel(), dtype=currents.dtype).view(currents.shape)
+    weight = torch.linspace(-1, 1, currents.numel()).to(currents).view(currents.shape)
     leaves = (read, pre, post, memory)
     loss = (currents * weight).sum() + (after * after).sum()
     gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)

@@ -90,6 +90,24 @@ def test_what_a_level_has_once_starts_at_the_mean_by_heads() -> None:
     assert torch.equal(wide.levels[2].memory.bias, fresh)
 
 
+def test_each_head_keeps_its_own_gain_and_rates() -> None:
+    own = dataclasses.replace(SECOND, per_head=True)
+    first, second = network(FIRST, 15, seed=1), network(own, 1, seed=2)
+    with torch.no_grad():
+        first.levels[0].memory.gain.fill_(3.0)
+        first.levels[0].memory.rates.logits.fill_(0.2)
+        second.levels[0].memory.gain.fill_(5.0)
+    wide = network(dataclasses.replace(WIDE, per_head=True), 1, 15, seed=3)
+    fresh = wide.levels[0].memory.rates.logits[0].clone()
+    side_by_side([first, second], wide)
+    memory = wide.levels[0].memory
+    assert memory.gain.tolist() == [6.0, 3.0, 3.0, 5.0]  # the first head is nobody's
+    assert torch.equal(memory.rates.logits[0], fresh)
+    assert (memory.rates.logits[1:3] == 0.2).all()
+    assert torch.equal(memory.rates.logits[3], second.levels[0].memory.rates.logits[0])
+    assert wide.levels[1].memory.gain.tolist() == [6.0, 6.0, 6.0, second.levels[1].memory.gain.item()]
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -165,6 +165,21 @@ def test_what_16_bits_leave_is_used(network: SPMN, bits: int, payload: int, shif
     assert room(payload * (2**bits - 2) * 8 << shift) == 0
 
 
+def test_each_head_has_its_own_threshold_and_rule(network: SPMN) -> None:
+    """The level's, or another head's, break this."""
+    program = export(network)
+    vth = {population.name: population.vth for population in program.populations}
+    rules = {part.name: part.rule for part in program.plastic}
+    for d, level in enumerate(network.levels, 1):
+        full = 62 << 2  # of 6 bits, shifted up
+        for h, gain in enumerate(level.memory.gain.tolist()):
+            assert vth[f"level{d}.recall.{h}"] == round(full * 0.15 * 8 / gain)
+        assert rules[f"level{d}.memory.0"] != rules[f"level{d}.memory.1"]
+    shared = dataclasses.replace(network.settings, per_head=False)
+    same = export(SPMN(shared, network.vocabulary))
+    assert len({part.rule for part in same.plastic}) == 1
+
+
 @pytest.mark.parametrize("bits", [1, 9])
 def test_bits_of_memory_are_limited(network: SPMN, bits: int) -> None:
     with pytest.raises(ExportError, match=f"memory_bits is {bits}"):

@@ -52,8 +52,8 @@ def test_torch_accepts_the_level_operator(events: int, joined: bool, record: boo
     words, clock, memory, gain, bias, strength = (
         torch.rand(shape, requires_grad=True)
         for shape in (
-            (sentences, steps, neurons), (stories, events, values), (stories, heads, keys, values), (),
-            (heads, values), (2,),
+            (sentences, steps, neurons), (stories, events, values), (stories, heads, keys, values), (heads,),
+            (heads, values), (heads, 2),
         )
     )  # fmt: skip
     below = torch.randn(stories * events, steps, neurons, requires_grad=True) if joined else None

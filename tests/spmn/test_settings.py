@@ -12,6 +12,8 @@ def test_settings_are_changed_by_name() -> None:
     assert preset.training.precision == "bfloat16"
     assert preset.training.learning_rate == 0.01
     assert preset.training.epochs == PRESETS["pair-stdp"].training.epochs
+    for text, value in (("true", True), ("False", False)):
+        assert changed(PRESETS["joint"], [f"per_head={text}"]).network.per_head is value
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,7 @@ def test_settings_are_changed_by_name() -> None:
     [
         ("depht=2", "'depht=2' changes no setting"),
         ("depth", "NAME=VALUE"),
+        ("per_head=1", "per_head is '1'; it must be true or false"),
         ("depth=two", "depth is 'two'; it must be a whole number"),
         ("dv=x", "dv is 'x'; it must be a number"),
         ("depth=0", "depth is 0; it must be at least 1"),
