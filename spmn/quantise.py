@@ -19,6 +19,7 @@ QUIET = 255 << 6
 """What the quiet line takes from a neuron: more than all its inputs can bring, and half of 16 bits."""
 ROUNDING = 0.95
 """Share of QUIET that inputs may bring before they are rounded."""
+NOT_FINITE = "the network has weights that are not finite; retrain with a lower learning rate"
 
 Array = npt.NDArray[np.int64]
 Sources = Mapping[str, Tensor]
@@ -61,7 +62,7 @@ def scales(
     """
     largest = {name: float(weights.abs().max()) for name, weights in parts.items()}
     if not all(math.isfinite(value) for value in largest.values()):
-        raise ExportError("the network has weights that are not finite; retrain with a lower learning rate")
+        raise ExportError(NOT_FINITE)
     if vth is None:
         smallest = min((value for value in largest.values() if value > 0), default=1.0)
         vth = max(1, int(min(W_MAX / smallest, ROUNDING * QUIET / reach(parts, one_of or {}, most or {}))))

@@ -11,16 +11,18 @@ Jacob et al. 2018 (arXiv 1712.05877), with the gradient of Bengio et al. 2013 (a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from spmn.export import CLOCK_AT_ONCE, driven, roles, words_at_once
-from spmn.levels import Level
+from spmn.errors import ExportError
+from spmn.export import words_at_once
+from spmn.levels import DIGIT, Level
 from spmn.network import SPMN
-from spmn.quantise import Scales, Sources, scales
+from spmn.quantise import NOT_FINITE, QUIET, ROUNDING, W_MAX, Scales, Sources, scales
 from spmn.straight import straight
 
 
@@ -41,19 +43,49 @@ def _parts(parts: Sources, one_of: Mapping[str, int]) -> dict[str, Tensor]:
 
 
 def _level(network: SPMN, level: Level, folded: Tensor) -> Tensor:
-    return straight(folded, lambda w: torch.cat([_seen(s) for s in roles(network, level, w).values()]))
+    return straight(folded, lambda w: _seen(network, w, level.drive.bias, level.sizes, level.clock))
 
 
 def _decoder(network: SPMN, folded: Tensor) -> Tensor:
-    return straight(folded, lambda w: _seen(driven(network, w, network.decoder.bias)))
+    return straight(folded, lambda w: _seen(network, w, network.decoder.bias, [len(w)]))
 
 
 @torch.no_grad()
-def _seen(sources: Sources) -> Tensor:
-    """The chip's weights, in thresholds, of all that is seen, in the order of `Projection.folded`."""
-    found = scales(sources, CLOCK_AT_ONCE)
-    seen = [name for name in sources if name not in ("clock", "bias")]
-    return torch.cat([_snap(found, name, sources[name]) for name in seen], 1)
+def _seen(
+    network: SPMN, folded: Tensor, bias: Tensor, sizes: Sequence[int], clock: Tensor | None = None
+) -> Tensor:
+    """The chip's weights, in thresholds, of what some populations see: `scales` of all of them at once.
+
+    folded: weights [neurons, seen] of the populations, one after the other; sizes: their neurons; clock:
+    [V, 32], into the last V neurons of the third. Raises ExportError for weights that are not finite.
+    """
+    s = network.settings
+    heads = folded[:, s.encoder :].unflatten(1, (-1, s.values))
+    timed = folded.new_zeros(len(folded), 2 * DIGIT)
+    if clock is not None:
+        last = sum(sizes[:3])
+        timed[last - len(clock) : last] = clock
+    largest = torch.cat((folded[:, : s.encoder].abs().amax(1, True), heads.abs().amax(2)), 1)
+    others = torch.stack((timed.abs().amax(1), bias.abs()), 1)
+    most = []
+    for sign in (1, -1):
+        digits = (sign * timed).clamp(min=0).unflatten(1, (2, DIGIT)).amax(2).sum(1)
+        most.append((sign * folded).clamp(min=0).sum(1) + digits + (sign * bias).clamp(min=0))
+    reach = torch.stack([x.amax() for x in torch.maximum(*most).split(list(sizes))]).double()
+    by_source = torch.stack([x.amax(0) for x in torch.cat((largest, others), 1).split(list(sizes))]).double()
+    if not bool(by_source.isfinite().all()):
+        raise ExportError(NOT_FINITE)
+    smallest = by_source.where(by_source > 0, math.inf).amin(1)
+    smallest = smallest.where(smallest < math.inf, 1.0)
+    room = torch.minimum(W_MAX / smallest, ROUNDING * QUIET / reach.clamp(min=1e-9))
+    vth = room.floor().clamp(min=1)[:, None]
+    exponents = ((by_source * vth).clamp(min=1) / W_MAX).log2().ceil().clamp(min=0)[:, : largest.shape[1]]
+    steps = (vth / 2 ** (exponents + 1)).to(folded.dtype)
+    each = torch.cat(
+        (steps[:, :1].expand(-1, s.encoder), steps[:, 1:, None].expand(-1, -1, s.values).flatten(1)), 1
+    )
+    each = torch.cat([row.expand(size, -1) for row, size in zip(each.split(1), sizes, strict=True)])
+    return (folded * each).round().clamp(-128, W_MAX // 2) / each
 
 
 def _snap(found: Scales, name: str, weights: Tensor) -> Tensor:
