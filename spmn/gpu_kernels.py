@@ -5,8 +5,8 @@ as a tile of K by V, through the loop over events. The backward pass goes from s
 M (`kernels.SEGMENT` events apart): it computes the events between two copies again, keeps M before each of
 them in a scratch tensor that fits the second-level cache, and walks back.
 
-Tested against the plain torch forms by triton's interpreter (TRITON_INTERPRET=1) only, never timed or tuned
-on a GPU. All arithmetic is float32; spikes and gates may come as bfloat16 or float16.
+Tested against the plain torch forms by triton's interpreter (TRITON_INTERPRET=1), and on a GPU where there is
+one; never tuned. All arithmetic is float32; spikes and gates may come as bfloat16 or float16.
 """
 
 from __future__ import annotations
@@ -246,17 +246,21 @@ def _rows(x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
 
 def _sizes(read: Tensor, post: Tensor, predict: Sequence[bool]) -> tuple[tuple[int, ...], dict[str, int]]:
     _, heads, events, steps, keys = read.shape
-    learns, products, values = post.shape[3:]
+    learns, values = post.shape[3], post.shape[5]
+    return (heads, events, steps, learns, keys, values), compiled_in(keys, values, predict)
+
+
+def compiled_in(keys: int, values: int, predict: Sequence[bool]) -> dict[str, int]:
+    """Of kernels that hold M [keys, values] on chip: the rule's products, and the tile M is padded to."""
     tile = triton.next_power_of_2(keys), triton.next_power_of_2(values)
-    constants = {
-        "P": products,
+    return {
+        "P": len(predict),
         "PREDICT": sum(1 << p for p, asks in enumerate(predict) if asks),
         "SEGMENT": SEGMENT,
         "K2": tile[0],
         "V2": tile[1],
         "num_warps": min(max(tile[0] * tile[1] // 1024, 1), 8),
     }
-    return (heads, events, steps, learns, keys, values), constants
 
 
 def scan_forward(

@@ -19,11 +19,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from spmn.gpu_kernels import compiled_in
 from spmn.kernels import SEGMENT
 from spmn.level_kernels import outputs
 
 _BLOCK = 1024  # numbers that one program adds up for a sentence
-_SIZES = ["H", "N", "longest", "r0", "r1", "r2", "size"]  # differ from batch to batch: compiled once for all
+_SIZES = ["H", "N", "longest", "r0", "r1", "r2", "size"]  # whatever they are, one compilation does
 
 
 @triton.jit
@@ -331,6 +332,7 @@ def _backward(  # type: ignore[no-untyped-def]
                 g_u = _through(tl.where((c_u == 0.0) | (u_u > 1.0), d_u, 0.0), u_u, n_u, slope)
                 g_r = _through(tl.where((c_r == 0.0) | (u_r > 1.0), d_r, 0.0), u_r, n_r, slope)
                 to_clock += g_a
+                tl.debug_barrier()  # all have read the potentials
                 tl.store(d_driven + b + at_k, g_k, mask=kin)
                 tl.store(d_driven + b + at_q, g_q, mask=kin)
                 tl.store(d_driven + b + at_a, g_a, mask=vin)
@@ -339,6 +341,7 @@ def _backward(  # type: ignore[no-untyped-def]
                 n_k, n_q, n_a, n_y = keep * g_k, keep * g_q, keep * g_a, keep * g_y
                 n_u, n_r = keep * g_u, keep * g_r
             tl.store(d_clock + e * V + v, to_clock, mask=timed)
+            tl.debug_barrier()
         tl.debug_barrier()
     tl.store(d_memory + g * K * V + tile, d, mask=inside)
     tl.store(d_bias + g * V + v, to_bias, mask=vin)
@@ -371,20 +374,14 @@ def _given(
     return (*found, _constants(tuple(factors), memory.device))
 
 
-def _shape(memory: Tensor, events: int, steps: int, below: Tensor | None, predict: Sequence[bool]):  # type: ignore[no-untyped-def]
+def _sizes(
+    memory: Tensor, events: int, steps: int, below: Tensor | None, predict: Sequence[bool]
+) -> tuple[tuple[int, ...], dict[str, int]]:
     """Sizes that are arguments, and those that are compiled in."""
     _, heads, keys, values = memory.shape
-    constants = {
-        "T": steps,
-        "P": len(predict),
-        "PREDICT": sum(1 << p for p, asks in enumerate(predict) if asks),
-        "JOINED": below is not None,
-        "SEGMENT": SEGMENT,
-        "K2": triton.next_power_of_2(keys),
-        "V2": triton.next_power_of_2(values),
-        "num_warps": min(max(keys * values // 1024, 1), 8),
-    }
-    return (heads, events, keys, values), constants
+    constants = {**compiled_in(keys, values, predict), "T": steps, "JOINED": below is not None}
+    # no fused multiply-add: spikes then equal those of the CPU, and both passes find the same ones
+    return (heads, events, keys, values), {**constants, "enable_fp_fusion": False}
 
 
 def forward(
@@ -398,7 +395,7 @@ def forward(
         found[2].copy_(memory)
         return found
     given = _given(words, sentence, below, clock, writes, places, memory, strength, gain, bias, factors)
-    sizes, constants = _shape(memory, writes.shape[1], words.shape[1], below, predict)
+    sizes, constants = _sizes(memory, writes.shape[1], words.shape[1], below, predict)
     _forward[(memory.shape[0] * memory.shape[1],)](
         *given, *found, 1.0 - dv, low, high, *sizes, RECORD=record, **constants
     )
@@ -424,7 +421,7 @@ def backward(
     d_strength = memory.new_zeros(stories, heads, len(predict))
     if d_driven.numel() and memory.numel():
         given = _given(words, sentence, below, clock, writes, places, memory, strength, gain, bias, factors)
-        sizes, constants = _shape(memory, writes.shape[1], steps, below, predict)
+        sizes, constants = _sizes(memory, writes.shape[1], steps, below, predict)
         from_above = words[..., None] if d_recall is None else d_recall  # of which nothing is read
         from_above = from_above if from_above.stride(-1) == 1 else from_above.contiguous()
         longest = min(writes.shape[1], SEGMENT)

@@ -27,8 +27,8 @@ DIGIT = 16
 class LevelSpikes(NamedTuple):
     """Spikes of one memory level, all [T, B, N, n] of 0 and 1.
 
-    Of a run that was not recorded only `recall` is there; the others have T = 0. On a CPU they carry no
-    gradient.
+    Of a run that was not recorded only `recall` is there; the others have T = 0. Where a level is one kernel
+    (`operators.fused`) they carry no gradient.
     """
 
     write_key: Tensor  # k, n = H K

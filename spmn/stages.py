@@ -29,7 +29,7 @@ from spmn.errors import CheckpointError, SettingsError, Stopped
 from spmn.parallel import interruptible
 from spmn.runs import load_tensors, load_weights, restore, save_checkpoint, save_tensors
 from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
-from spmn.settings import require
+from spmn.settings import Network, require, to_dict
 
 VERSION = 1
 
@@ -94,6 +94,8 @@ def read_record(folder: Path | str, stage: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{str(path)!r} is of stage {found!r}, version {version}; this command reads {stage!r}, {VERSION}"
         )
+    if "network" in record:  # settings that are newer than the run had their defaults
+        record["network"] = {**to_dict(Network()), **record["network"]}
     return record
 
 

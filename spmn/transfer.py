@@ -93,7 +93,16 @@ def transfer(source: SPMN, target: SPMN) -> None:
     target.load_state_dict(new)
 
 
+OF_HEADS = ("memory.gain", "memory.rates.logits")
+"""What each head of a level has, or all of them share."""
+
+
 def _fitting(name: str, known: Tensor | None, weights: Tensor) -> Tensor:
+    if known is not None and name.endswith(OF_HEADS):
+        if known.shape == weights.shape[1:]:  # each head starts with what all shared
+            known = known.expand_as(weights)
+        elif known.shape[1:] == weights.shape:
+            known = known.mean(0)
     if known is None or known.shape != weights.shape:
         raise SettingsError(
             f"a warm start needs networks of the same size: {name} is "

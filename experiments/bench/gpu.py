@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import torch
 
 from experiments.bench.step import OURS, Workload, built_from, interleaved
-from spmn import neurons
+from spmn import neurons, operators
 from spmn.datasets.babi import Story
 from spmn.plasticity import TWO_FACTOR, Rates, scan, scan_plain, terms
 
@@ -16,8 +17,9 @@ STEPS, STORIES, EVENTS, HEADS, SIZE = 5, 256, 20, 4, 32
 
 
 def gpu(stories: Sequence[Story], count: int, rounds: int) -> list[dict[str, Any]]:
-    """Rows: our step, plain torch eager and compiled; the scan, also against flash-linear-attention's
-    fused recurrent delta rule, and the time that its memory traffic takes at least."""
+    """Rows: our step, the same with levels step by step, plain torch eager and compiled; the scan, also
+    against flash-linear-attention's fused recurrent delta rule, and the time that its memory traffic takes at
+    least."""
     work = Workload(stories, count)
     work.objective.cuda()
     work.batches = [batch.to("cuda") for batch in work.batches]
@@ -28,8 +30,13 @@ def gpu(stories: Sequence[Story], count: int, rounds: int) -> list[dict[str, Any
             for batch in work.batches:
                 compiled(batch)[0].backward()
 
+    def step_by_step() -> None:
+        with mock.patch.object(operators, "fused", return_value=False):
+            work.step()
+
     steps: dict[str, Callable[[], object]] = {
         OURS: work.step,
+        "levels step by step": step_by_step,
         "plain torch, eager": lambda: work.step(neurons.lif_reference),
         "plain torch, torch.compile": step_compiled,
     }

@@ -129,6 +129,7 @@ def built_from(cells: Cells | None) -> Iterator[None]:
         patch.object(levels, "lif", cells),
         patch.object(plasticity, "scan", plasticity.scan_plain),
         patch.object(operators, "on_cpu", lambda x: False),
+        patch.object(operators, "fused", lambda x: False),
     ):
         yield
 

@@ -1,7 +1,10 @@
 """Every experiment runs from end to end on little data, and leaves what it promises."""
 
 import json
+import sys
+from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -9,9 +12,11 @@ import torch
 from experiments import demo, growth, records, rules, stages
 from experiments.bench.__main__ import bench
 from experiments.bench.epoch import joint_epoch, tasks_in
-from spmn import settings
+from experiments.bench.step import Workload
+from spmn import kernels, level_kernels, projection_kernels, settings
 from spmn.datasets.babi import TASKS, write
 from spmn.datasets.generator import generate
+from spmn.neurons import lif_reference
 
 
 @pytest.fixture
@@ -58,6 +63,19 @@ def test_bench(tmp_path: Path) -> None:
     assert rows["task 1: plain torch"]["events per s"] > 0
     assert {"task 1: snntorch cells", "task 1: neurons and plasticity in ours"} <= set(rows)
     assert record["facts"]["threads"] == threads
+
+
+def test_other_neurons_take_the_place_of_ours() -> None:
+    """A kernel of ours that is left in would make all rows alike."""
+    work = Workload(generate(1, 20, 0), 1)
+    ours = [kernels.lif_forward, kernels.scan_forward, level_kernels.forward, projection_kernels.project]
+    with ExitStack() as patches:
+        for kernel in ours:
+            module = sys.modules[kernel.__module__]
+            patches.enter_context(mock.patch.object(module, kernel.__name__, side_effect=AssertionError))
+        with pytest.raises(AssertionError):
+            work.step()
+        work.step(lif_reference)
 
 
 def test_joint_epoch(tmp_path: Path) -> None:

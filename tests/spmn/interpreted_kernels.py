@@ -102,12 +102,11 @@ def test_standardise(rows: int, columns: int) -> None:
     torch.manual_seed(columns)
     weight, gain, grad = torch.randn(rows, columns), torch.randn(rows), torch.randn(rows, columns)
     if rows:
-        weight[0] = 1.0 + 1e-8 * weight[0]  # hardly differs from a constant one
+        weight[0] *= 1e-7  # its norm is below the least one, which has no gradient
     leaves = [x.double().requires_grad_() for x in (weight, gain)]
     expected = standardise_reference(*leaves)
     back = torch.autograd.grad(expected, leaves, grad.double())
     found = gpu_projection_kernels.standardise_forward(weight, gain)
-    others = slice(1, None) if columns < 3 else slice(None)
-    torch.testing.assert_close(found[others], expected[others].detach().float(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, expected.detach().float(), rtol=1e-5, atol=1e-5)
     for fast, slow in zip(gpu_projection_kernels.standardise_backward(grad, weight, gain), back, strict=True):
-        torch.testing.assert_close(fast[1:], slow[1:].float(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(fast, slow.float(), rtol=1e-4, atol=1e-5)

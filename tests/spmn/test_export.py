@@ -8,12 +8,13 @@ import torch
 
 from hardware.emulator import Emulator
 from hardware.files import load, save
+from hardware.lowering import lower
 from hardware.program import Probe
 from hardware.schedule import encode
 from spmn.datasets.babi import Story
 from spmn.errors import ExportError
 from spmn.events import STATEMENT, Stream, collate, stream
-from spmn.export import LAG, MEMORY_BITS, export, room
+from spmn.export import LAG, LONGEST_TAU, MEMORY_BITS, export, room
 from spmn.network import SPMN
 from spmn.runners import answer_on, chip_events
 from spmn.settings import Network
@@ -174,10 +175,15 @@ def test_each_head_has_its_own_threshold_and_rule(network: SPMN) -> None:
         full = 62 << 2  # of 6 bits, shifted up
         for h, gain in enumerate(level.memory.gain.tolist()):
             assert vth[f"level{d}.recall.{h}"] == round(full * 0.15 * 8 / gain)
+        for h in range(2):
+            rates = {name: rate[h].item() for name, rate in level.memory.rates().items()}
+            lowered = lower(level.memory.rule, rates, x1_level=8, x1_tau=LONGEST_TAU, w_max=62)
+            assert rules[f"level{d}.memory.{h}"] == lowered
         assert rules[f"level{d}.memory.0"] != rules[f"level{d}.memory.1"]
     shared = dataclasses.replace(network.settings, per_head=False)
     same = export(SPMN(shared, network.vocabulary))
     assert len({part.rule for part in same.plastic}) == 1
+    assert {p.vth for p in same.populations if ".recall." in p.name} == {round(248 * 0.15 * 8 / 6)}
 
 
 @pytest.mark.parametrize("bits", [1, 9])

@@ -10,7 +10,7 @@ from spmn.errors import SettingsError
 from spmn.events import Vocabulary, collate, stream
 from spmn.network import SPMN
 from spmn.settings import Network
-from spmn.transfer import transfer
+from spmn.transfer import levels, transfer
 
 SMALL = Network(depth=2, heads=2, keys=8, values=32, embedding=16, encoder=16, decoder=24)
 
@@ -51,6 +51,23 @@ def test_a_story_of_common_words_is_answered_alike() -> None:
         torch.testing.assert_close(
             other.complete(got, asked)[:, words], first.complete(expected, asked)[:, told]
         )
+
+
+def test_heads_that_shared_gain_and_rates_each_start_with_them() -> None:
+    own = dataclasses.replace(SMALL, per_head=True)
+    shared, target = network(1, seed=1), network(1, seed=2, settings=own)
+    with torch.no_grad():
+        shared.levels[0].memory.gain.fill_(3.0)
+        shared.levels[1].memory.rates.logits.copy_(torch.tensor([0.1, 0.2]))
+    transfer(shared, target)
+    assert target.levels[0].memory.gain.tolist() == [3.0, 3.0]
+    torch.testing.assert_close(target.levels[1].memory.rates.logits, torch.tensor([[0.1, 0.2]] * 2))
+    with torch.no_grad():
+        target.levels[0].memory.gain.copy_(torch.tensor([3.0, 5.0]))
+    transfer(target, shared)
+    assert shared.levels[0].memory.gain.item() == 4.0
+    levels(target.state_dict(), shared)
+    torch.testing.assert_close(shared.levels[1].memory.rates.logits, torch.tensor([0.1, 0.2]))
 
 
 def test_new_words_keep_their_own_weights() -> None:

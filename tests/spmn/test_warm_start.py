@@ -1,6 +1,7 @@
 """Warm starts: from a run, from several, from another stage; what they were validated on stays unseen."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,10 @@ def test_levels_of_another_stage(tmp_path: Path) -> None:
         (name,) = other
         with pytest.raises(SettingsError, match=f"levels of the same kind: {name} is"):
             start_from(tmp_path, network(1, 0, dataclasses.replace(LEVELS, **other)))  # type: ignore[arg-type]
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["network"]["per_head"]  # a run that is older than the setting
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    train_stage(stage, Steps(steps=1, validate_every=1), tmp_path, threads=1)
     (tmp_path / "network.safetensors").unlink()
     with pytest.raises(CheckpointError, match="no validated step"):
         start_from(tmp_path, target)
