@@ -112,7 +112,8 @@ class _Part:
 
     def by_head(self, name: str) -> Tensor:
         """A level's gain or rates for each of this source's heads."""
-        value, heads = self.weights[name], self.source.settings.heads
+        value: Tensor = self.weights[name]
+        heads = self.source.settings.heads
         return value if self.source.settings.per_head else value.expand(heads, *value.shape)
 
     def into(self, new: dict[str, Tensor]) -> None:

@@ -60,31 +60,35 @@ def _seen(
     [V, 32], into the last V neurons of the third. Raises ExportError for weights that are not finite.
     """
     s = network.settings
-    heads = folded[:, s.encoder :].unflatten(1, (-1, s.values))
+    heads = folded[:, s.encoder :].reshape(len(folded), -1, s.values)
     timed = folded.new_zeros(len(folded), 2 * DIGIT)
     if clock is not None:
         last = sum(sizes[:3])
         timed[last - len(clock) : last] = clock
-    largest = torch.cat((folded[:, : s.encoder].abs().amax(1, True), heads.abs().amax(2)), 1)
+    seen = torch.cat((folded[:, : s.encoder].abs().amax(1, True), heads.abs().amax(2)), 1)
     others = torch.stack((timed.abs().amax(1), bias.abs()), 1)
-    most = []
+    sums = []
     for sign in (1, -1):
-        digits = (sign * timed).clamp(min=0).unflatten(1, (2, DIGIT)).amax(2).sum(1)
-        most.append((sign * folded).clamp(min=0).sum(1) + digits + (sign * bias).clamp(min=0))
-    reach = torch.stack([x.amax() for x in torch.maximum(*most).split(list(sizes))]).double()
-    by_source = torch.stack([x.amax(0) for x in torch.cat((largest, others), 1).split(list(sizes))]).double()
+        digits = (sign * timed).clamp(min=0).view(-1, 2, DIGIT).amax(2).sum(1)
+        sums.append((sign * folded).clamp(min=0).sum(1) + digits + (sign * bias).clamp(min=0))
+
+    def most(of_neurons: Tensor) -> Tensor:
+        """In each population."""
+        return torch.stack([some.amax(0) for some in torch.split(of_neurons, list(sizes))]).double()
+
+    by_source, reach = most(torch.cat((seen, others), 1)), most(torch.maximum(*sums))
     if not bool(by_source.isfinite().all()):
         raise ExportError(NOT_FINITE)
     smallest = by_source.where(by_source > 0, math.inf).amin(1)
     smallest = smallest.where(smallest < math.inf, 1.0)
     room = torch.minimum(W_MAX / smallest, ROUNDING * QUIET / reach.clamp(min=1e-9))
     vth = room.floor().clamp(min=1)[:, None]
-    exponents = ((by_source * vth).clamp(min=1) / W_MAX).log2().ceil().clamp(min=0)[:, : largest.shape[1]]
+    exponents = ((by_source * vth).clamp(min=1) / W_MAX).log2().ceil().clamp(min=0)[:, : seen.shape[1]]
     steps = (vth / 2 ** (exponents + 1)).to(folded.dtype)
     each = torch.cat(
         (steps[:, :1].expand(-1, s.encoder), steps[:, 1:, None].expand(-1, -1, s.values).flatten(1)), 1
     )
-    each = torch.cat([row.expand(size, -1) for row, size in zip(each.split(1), sizes, strict=True)])
+    each = torch.cat([row.expand(size, -1) for row, size in zip(torch.split(each, 1), sizes, strict=True)])
     return (folded * each).round().clamp(-128, W_MAX // 2) / each
 
 
