@@ -80,6 +80,8 @@ class Training:
     clue_loss: float = 0.1  # weight of a practice question's clues beside an ordinary question
     focus: float = 0.0  # share of a task's stories that an epoch leaves out where the last one had no error
     repeat: int = 0  # events up to which an epoch tells the stories of a small task again
+    insist: float = 1.0  # times `repeat` at most, the further a task's training error is above UNSOLVED
+    insist_from: float = 0.0  # share of the epochs before the first that insists
     rename: str = ""  # names drawn anew for each other in every training story: "mary john, red_sphere box"
     rename_from: float = 0.0  # share of the epochs before the first in which stories are renamed
     chip_weights_from: float = 1.0  # share of the epochs before the first with weights rounded as the chip's
@@ -104,7 +106,8 @@ class Training:
         require(0 <= self.practice <= 1, "practice", self.practice, "from 0 to 1")
         require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
         require(0 <= self.focus < 1, "focus", self.focus, "from 0 to below 1")
-        for name in ("rename_from", "chip_weights_from"):
+        require(self.insist >= 1, "insist", self.insist, "at least 1")
+        for name in ("rename_from", "chip_weights_from", "insist_from"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
         require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
         for name in ("repeat", "extra", "fill"):
@@ -121,12 +124,16 @@ class Training:
         """Peak of the learning rate in the cycle at a share `done` of the training."""
         return self.learning_rate * self.cycle_decay ** self.cycle(done)[0]
 
-    def told(self, events: int, error: float) -> float:
-        """How often an epoch tells the stories of a task with so many events, after this error in training.
+    def told(self, events: int, error: float, done: float) -> float:
+        """How often an epoch at a share `done` of the training tells the stories of a task with so many
+        events, after this error in training.
 
-        max(1, repeat / events) (1 - focus max(0, 1 - error / UNSOLVED))
+        max(1, i repeat / events) (1 - focus max(0, 1 - error / UNSOLVED)),
+        i = error / UNSOLVED, but at least 1 and at most `insist`, or 1 before `insist_from`
         """
-        return max(1.0, self.repeat / events) * (1.0 - self.focus * max(0.0, 1.0 - error / UNSOLVED))
+        most = self.insist if done >= self.insist_from else 1.0
+        again = min(max(error / UNSOLVED, 1.0), most) * self.repeat
+        return max(1.0, again / events) * (1.0 - self.focus * max(0.0, 1.0 - error / UNSOLVED))
 
     def practice_at(self, done: float) -> float:
         """Chance of retrieval practice at a share `done` of the training."""

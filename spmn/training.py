@@ -130,7 +130,7 @@ def train(
                 if position.epoch == rounded_from and position.batch == 0:
                     position.best = math.inf  # what was best before may lose more when it is rounded
             names = renaming if position.epoch >= settings.rename_from * settings.epochs else {}
-            told = chosen(streams, settings, errors, random)
+            told = chosen(streams, settings, errors, position.epoch / settings.epochs, random)
             renamed = [names[s.task](s, random) if s.task in names else s for s in told]
             practised = [practise(s, run.vocabulary, chance, random) for s in renamed]
             plan = batches([len(s.kind) for s in practised], settings.events_per_batch, random)
@@ -239,15 +239,17 @@ def chosen(
     streams: Sequence[Stream],
     settings: Training,
     errors: Mapping[str, float],
+    done: float,
     random: np.random.Generator,
 ) -> list[Stream]:
-    """Stories that an epoch tells, how often depending on the `training_errors` of the last one."""
+    """Stories that an epoch at a share `done` of the training tells, how often depending on the
+    `training_errors` of the last one."""
     if not (settings.focus or settings.repeat):
         return list(streams)
     events = Counter[int]()
     for s in streams:
         events[s.task] += len(s.kind)
-    often = {task: settings.told(n, errors.get(str(task), 1.0)) for task, n in events.items()}
+    often = {task: settings.told(n, errors.get(str(task), 1.0), done) for task, n in events.items()}
     drawn = random.random(len(streams))
     told = [s for s, x in zip(streams, drawn, strict=True) for _ in range(int(often[s.task] + x))]
     return told or [streams[int(random.integers(len(streams)))]]

@@ -28,6 +28,7 @@ def test_settings_are_changed_by_name() -> None:
         ("weight_scale=0", "weight_scale is 0.0; it must be above 0"),
         ("focus=1", "focus is 1.0; it must be from 0 to below 1"),
         ("cycle_decay=0", "cycle_decay is 0.0; it must be above 0 and up to 1"),
+        ("insist=0.5", "insist is 0.5; it must be at least 1"),
         ("repeat=-1", "repeat is -1; it must be 0 or more"),
         ("chip_weights_from=1.5", "chip_weights_from is 1.5; it must be from 0 to 1"),
         ("precision=int8", "precision is int8; it must be one of float32, bfloat16"),

@@ -227,12 +227,21 @@ def test_practice_questions_count_with_their_weight(network: SPMN, stories: list
 
 def test_what_is_known_is_told_less_often_and_little_stories_again() -> None:
     settings = Training(focus=0.8, repeat=200)
-    assert [settings.told(1000, error) for error in (0.0, 0.025, 0.05, 1.0)] == pytest.approx(
+    assert [settings.told(1000, error, 0.0) for error in (0.0, 0.025, 0.05, 1.0)] == pytest.approx(
         [0.2, 0.6, 1, 1]
     )
-    assert settings.told(50, 1.0) == 4.0
-    assert settings.told(50, 0.0) == pytest.approx(0.8)
-    assert Training().told(50, 0.0) == 1.0
+    assert settings.told(50, 1.0, 0.0) == 4.0
+    assert settings.told(50, 0.0, 0.0) == pytest.approx(0.8)
+    assert Training().told(50, 0.0, 0.0) == 1.0
+
+
+def test_what_is_far_from_solved_is_told_again_and_again() -> None:
+    settings = Training(focus=0.8, repeat=200, insist=3.0, insist_from=0.5)
+    assert [settings.told(100, error, 0.5) for error in (0.0, 0.05, 0.1, 0.15, 1.0)] == pytest.approx(
+        [0.4, 2, 4, 6, 6]
+    )
+    assert settings.told(1000, 1.0, 0.5) == 1.0  # enough as it is
+    assert settings.told(100, 1.0, 0.4) == 2.0  # not yet
 
 
 def test_an_epoch_tells_stories_as_often_as_its_task_needs() -> None:
@@ -242,15 +251,15 @@ def test_an_epoch_tells_stories_as_often_as_its_task_needs() -> None:
 
     streams = [*(story(1, 10) for _ in range(100)), *(story(2, 10) for _ in range(100)), story(3, 100)]
     settings = Training(focus=0.9, repeat=250)
-    drawn = chosen(streams, settings, {"1": 0.0, "2": 0.05}, np.random.default_rng(0))
+    drawn = chosen(streams, settings, {"1": 0.0, "2": 0.05}, 0.0, np.random.default_rng(0))
     told = [sum(s.task == task for s in drawn) for task in (1, 2, 3)]
     assert 2 <= told[0] <= 25  # 10 expected
     assert told[1] == 100
     assert 2 <= told[2] <= 3  # 2.5 expected, with no error known
     known = Training(focus=0.999)
-    assert len(chosen(streams[:2], known, {"1": 0.0}, np.random.default_rng(0))) == 1  # at least one
+    assert len(chosen(streams[:2], known, {"1": 0.0}, 0.0, np.random.default_rng(0))) == 1  # at least one
     random = np.random.default_rng(0)
-    assert chosen(streams, Training(), {}, random) == streams
+    assert chosen(streams, Training(), {}, 0.0, random) == streams
     assert random.random() == np.random.default_rng(0).random()  # nothing is drawn where nothing is chosen
 
 
