@@ -22,6 +22,9 @@ from hardware.rules import (
 MAX_COARSE_ERROR = 0.12
 """Relative error of a rate above which `lower` takes a negative exponent, which rounds weights at random."""
 
+LEAST, MOST = 2.0**-7, 7 * 2.0**8
+"""Smallest coefficient of a product but 0, and the largest."""
+
 
 def lower(
     rule: LearningRule,
@@ -40,9 +43,9 @@ def lower(
 
         mantissa * 2^exponent = 2^shift * coefficient * rate * (product of the factors' units) * w_max / high
 
-    rounded to a mantissa of magnitude 1..7 (0 for a rate of 0). Exponents >= 0 never round weights
-    stochastically; they are taken unless they miss the rate by more than MAX_COARSE_ERROR. `realised` tells
-    what came out.
+    rounded to a mantissa of magnitude 1..7, or, below LEAST, to LEAST or 0, whichever is nearer. Exponents
+    of 0 and more never round weights stochastically; they are taken unless they miss the rate by more than
+    MAX_COARSE_ERROR. `realised` tells what came out.
 
     Args:
         rule: the rule in normalised units.
@@ -140,8 +143,13 @@ def _lower_product(
 
 def _mantissa_exponent(value: float, rule: LearningRule) -> tuple[int, int]:
     """Nearest mantissa * 2^exponent; of equal ones the smallest exponent, which loses least to the shift."""
-    if value == 0:
-        return 0, 0
+    if abs(value) > MOST * (1 + MAX_COARSE_ERROR):
+        raise RuleError(
+            f"rule {rule.name!r} needs the coefficient {value:g}, the chip has up to 7*2^8: "
+            "change the rate or the trace level"
+        )
+    if abs(value) < LEAST:
+        return (round(value / LEAST), -7) if abs(value) > LEAST / 2 else (0, 0)
     best = (0, 0)
     error = math.inf
     for exponents in (range(0, 9), range(-7, 0)):
@@ -152,9 +160,4 @@ def _mantissa_exponent(value: float, rule: LearningRule) -> tuple[int, int]:
                 best, error = (mantissa, exponent), candidate
         if error <= MAX_COARSE_ERROR:
             break
-    if error > MAX_COARSE_ERROR:
-        raise RuleError(
-            f"rule {rule.name!r} needs the coefficient {value:g}, the chip has 2^-7 to 7*2^8: "
-            "change the rate or the trace level"
-        )
     return (best[0] if value > 0 else -best[0]), best[1]

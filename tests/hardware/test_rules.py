@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware import ChipRule, Factor, LearningRule, Product, RuleError, lower, realised
-from hardware.lowering import MAX_COARSE_ERROR
+from hardware.lowering import LEAST, MAX_COARSE_ERROR
 
 STORE = LearningRule("store", "lp*x0*x1*y0*(1-w) - ld*x0*x1*w", rates={"lp": 0.5, "ld": 0.5})
 
@@ -90,6 +90,22 @@ def test_lower_takes_a_negative_exponent_only_where_it_must():
     assert realised(LearningRule("r", "a*x0*w", rates={"a": 0.3}), chip, x1_level=1)[0] == pytest.approx(
         0.3, rel=0.05
     )
+
+
+@pytest.mark.parametrize(
+    ("rate", "comes_out"), [(0.0, 0.0), (0.45, 0.0), (0.55, 1.0), (0.95, 1.0), (-0.7, -1.0)]
+)
+def test_rates_below_the_least_become_it_or_nothing(rate: float, comes_out: float) -> None:
+    rule = LearningRule("r", "a*x0*w", rates={"a": rate * LEAST})
+    chip = lower(rule, x1_level=1, x1_tau=1)
+    assert realised(rule, chip, x1_level=1) == (comes_out * LEAST,)
+
+
+@given(st.floats(LEAST / 2, 8 * LEAST))
+def test_small_rates_are_multiples_of_the_least(rate: float) -> None:
+    rule = LearningRule("r", "a*x0*w", rates={"a": rate})
+    (comes_out,) = realised(rule, lower(rule, x1_level=1, x1_tau=1), x1_level=1)
+    assert abs(comes_out - rate) <= LEAST / 2
 
 
 def test_lower_gives_a_pair_rule_its_post_trace():
