@@ -97,6 +97,16 @@ def test_level_of_several_segments(of: str) -> None:
     assert not found.gradients["words"][0].any()  # which is never said
 
 
+@pytest.mark.usefixtures("_level_under_test")
+def test_level_that_is_not_recorded() -> None:
+    sizes = Sizes(stories=2, events=3, steps=2, heads=2, keys=3, values=5)
+    level, case = random_level(TWO_FACTOR, sizes), level_cases.random_case(TWO_FACTOR, sizes)
+    recorded, found = (level_cases.results(level, case, record=record) for record in (True, False))
+    assert found.spikes.write_key.shape[0] == 0 < recorded.spikes.write_key.shape[0]
+    assert torch.equal(found.spikes.recall, recorded.spikes.recall)
+    assert torch.equal(found.memory, recorded.memory)
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(0, 4), (3, 1), (4, 5), (2, 70)])
 def test_standardise(rows: int, columns: int) -> None:
     torch.manual_seed(columns)

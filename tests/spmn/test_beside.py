@@ -106,6 +106,9 @@ def test_each_head_keeps_its_own_gain_and_rates() -> None:
     assert (memory.rates.logits[1:3] == 0.2).all()
     assert torch.equal(memory.rates.logits[3], second.levels[0].memory.rates.logits[0])
     assert wide.levels[1].memory.gain.tolist() == [6.0, 6.0, 6.0, second.levels[1].memory.gain.item()]
+    shared = network(WIDE, 1, 15, seed=3)
+    side_by_side([first, second], shared)
+    assert shared.levels[0].memory.gain.item() == pytest.approx((3.0 + 3.0 + 5.0) / 3)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import Tensor
 from spmn import training
 from spmn.data import Source
 from spmn.datasets.babi import Story
+from spmn.errors import ExportError
 from spmn.evaluation import answer
 from spmn.events import QUESTION, collate, stream
 from spmn.export import ROLES, export
@@ -156,3 +157,11 @@ def test_weights_are_rounded_from_a_share_of_the_epochs_on(tmp_path: Path) -> No
     always, half, never = losses
     assert half[0] == never[0] != always[0]
     assert half[1] != never[1]
+
+
+def test_weights_that_are_not_finite_are_refused(rounded: SPMN) -> None:
+    for synapses in (rounded.levels[1].drive, rounded.decoder):
+        with torch.no_grad():
+            synapses.gain[0] = torch.inf
+        with pytest.raises(ExportError, match="not finite"):
+            synapses.used()
