@@ -149,7 +149,8 @@ def _mantissa_exponent(value: float, rule: LearningRule) -> tuple[int, int]:
             "change the rate or the trace level"
         )
     if abs(value) < LEAST:
-        return (round(value / LEAST), -7) if abs(value) > LEAST / 2 else (0, 0)
+        number = round(value / LEAST)
+        return number, -7 if number else 0
     best = (0, 0)
     error = math.inf
     for exponents in (range(0, 9), range(-7, 0)):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from spmn.errors import SettingsError
 from spmn.network import SPMN
 from spmn.settings import Network, to_dict
-from spmn.transfer import Common, Places
+from spmn.transfer import OF_HEADS, Common, Places
 
 ALIKE = ("keys", "values", "steps", "dv", "rule")
 """Settings that all of them must share."""
@@ -44,7 +44,7 @@ def side_by_side(sources: Sequence[SPMN], target: SPMN) -> None:
             part.into(new)
         for d in range(max(source.settings.depth for source in sources)):
             deep = [part for part in parts if part.source.settings.depth > d]
-            for name in (f"level.{d}.memory.gain", f"level.{d}.memory.rates.logits"):
+            for name in (f"level.{d}.{part}" for part in OF_HEADS):
                 values = torch.cat([part.by_head(name) for part in deep])
                 if target.settings.per_head:
                     new[name][torch.cat([part.heads for part in deep])] = values

@@ -342,7 +342,6 @@ def _backward(  # type: ignore[no-untyped-def]
                 n_u, n_r = keep * g_u, keep * g_r
             tl.store(d_clock + e * V + v, to_clock, mask=timed)
             tl.debug_barrier()
-        tl.debug_barrier()
     tl.store(d_memory + g * K * V + tile, d, mask=inside)
     tl.store(d_bias + g * V + v, to_bias, mask=vin)
     tl.store(d_gain + g, tl.sum(to_gain, 0))

@@ -310,32 +310,17 @@ def _level_backward(
 
 
 @_level.register_kernel("cuda")
-def _(
-    words: Tensor, sentence: Tensor, below: Tensor | None, clock: Tensor, writes: Tensor, places: Tensor,
-    memory: Tensor, strength: Tensor, gain: Tensor, bias: Tensor, reads: int, dv: float, slope: float,
-    factors: Sequence[float], predict: Sequence[bool], low: float, high: float, record: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     from spmn import gpu_level_kernels
 
-    return gpu_level_kernels.forward(
-        words, sentence, below, clock, writes, places, memory, strength, gain, bias, reads, dv, slope,
-        factors, predict, low, high, record,
-    )  # fmt: skip
+    return gpu_level_kernels.forward(*arguments)
 
 
 @_level_backward.register_kernel("cuda")
-def _(
-    d_recall: Tensor | None, d_read: Tensor | None, d_after: Tensor | None, words: Tensor, sentence: Tensor,
-    below: Tensor | None, clock: Tensor, writes: Tensor, places: Tensor, memory: Tensor, strength: Tensor,
-    gain: Tensor, bias: Tensor, copies: Tensor, dv: float, slope: float, factors: Sequence[float],
-    predict: Sequence[bool], low: float, high: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     from spmn import gpu_level_kernels
 
-    return gpu_level_kernels.backward(
-        d_recall, d_read, d_after, words, sentence, below, clock, writes, places, memory, strength, gain,
-        bias, copies, dv, slope, factors, predict, low, high,
-    )  # fmt: skip
+    return gpu_level_kernels.backward(*arguments)
 
 
 @_level.register_fake

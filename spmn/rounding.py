@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from spmn.errors import ExportError
-from spmn.export import words_at_once
+from spmn.export import CLOCK_AT_ONCE, words_at_once
 from spmn.levels import DIGIT, Level
 from spmn.network import SPMN
 from spmn.quantise import NOT_FINITE, QUIET, ROUNDING, W_MAX, Scales, Sources, scales
@@ -69,7 +69,7 @@ def _seen(
     others = torch.stack((timed.abs().amax(1), bias.abs()), 1)
     sums = []
     for sign in (1, -1):
-        digits = (sign * timed).clamp(min=0).view(-1, 2, DIGIT).amax(2).sum(1)
+        digits = (sign * timed).clamp(min=0).view(-1, CLOCK_AT_ONCE["clock"], DIGIT).amax(2).sum(1)
         sums.append((sign * folded).clamp(min=0).sum(1) + digits + (sign * bias).clamp(min=0))
 
     def most(of_neurons: Tensor) -> Tensor:

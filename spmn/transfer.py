@@ -13,6 +13,8 @@ from spmn.network import SPMN
 
 Places = tuple[Tensor, Tensor]
 """Where the same things stand in one network, and in another."""
+OF_HEADS = ("memory.gain", "memory.rates.logits")
+"""What each head of a level has, or all of them share."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,6 @@ def transfer(source: SPMN, target: SPMN) -> None:
             known = weights.index_copy(dimension, here, known.index_select(dimension, there))
         new[name] = _fitting(name, known, weights)
     target.load_state_dict(new)
-
-
-OF_HEADS = ("memory.gain", "memory.rates.logits")
-"""What each head of a level has, or all of them share."""
 
 
 def _fitting(name: str, known: Tensor | None, weights: Tensor) -> Tensor:
