@@ -286,16 +286,16 @@ def memory_level(
         opens = opening * np.kron(np.eye(s.heads, dtype=np.int64), np.ones((per_head, 1), np.int64))
         draft.connect(f"{name}.{gate}.latch", f"{name}.{opened}.latch", opens)
 
-    full = 2**memory_bits - 2
-    payload = payload or min(PAYLOAD, 1 << room(full * s.keys))
+    full = full_memory(memory_bits)
+    payload = payload or safe_payload(s.keys, full)
     if payload < 2:
         raise ExportError(
             f"the payload of a written key is {payload} ({memory_bits} bits of memory, {s.keys} keys); "
             "it must be at least 2 to teach: give fewer --memory-bits"
         )
     shift = max(0, room(payload * full * s.keys))
-    for h in range(s.heads):
-        vth, rule = recall_threshold(level, h, full << shift), chip_rule(level, h, payload, full)
+    for h, rule in enumerate(chip_rules(level, payload, full)):
+        vth = recall_threshold(level, h, full << shift)
         teacher = max(0, math.ceil(math.log2((vth + 1) / 255)))
         _, resting = quantise({"bias": level.memory.bias[h, :, None]}, vth=vth)
         relay, recall = f"{name}.relay.{h}", f"{name}.recall.{h}"
@@ -324,6 +324,16 @@ def one_head(size: int, heads: int, h: int) -> Array:
     return chosen
 
 
+def full_memory(bits: int) -> int:
+    """What stands for M = 1 in so many bits."""
+    return (1 << bits) - 2
+
+
+def safe_payload(keys: int, full: int) -> int:
+    """What a written key sends at most: PAYLOAD, or what never pushes a recall neuron beyond 16 bits."""
+    return min(PAYLOAD, 1 << room(full * keys))
+
+
 def room(most: int) -> int:
     """Doublings by which the largest input of a recall neuron may grow within 16 bits.
 
@@ -340,8 +350,11 @@ def recall_threshold(level: Level, head: int, full: int) -> int:
     return round(full * 0.15 * level.memory.keys / gain)
 
 
-def chip_rule(level: Level, head: int, payload: int, full: int) -> ChipRule:
-    """The level's rule with a head's trained rates in chip integers; `full` stands for M = 1."""
+def chip_rules(level: Level, payload: int, full: int) -> list[ChipRule]:
+    """The level's rule with the trained rates of each head in chip integers; `full` stands for M = 1.
+
+    Raises ExportError, RuleError for a rule that the chip has not.
+    """
     rule = level.memory.rule
     if rule.resolution != "event":
         raise ExportError(
@@ -349,8 +362,9 @@ def chip_rule(level: Level, head: int, payload: int, full: int) -> ChipRule:
             "train with --preset default to deploy, or evaluate with --runner torch"
         )
     heads = level.memory.heads
-    rates = {name: float(rate.expand(heads)[head]) for name, rate in level.memory.rates().items()}
-    return lower(rule, rates, x1_level=payload // 2, x1_tau=LONGEST_TAU, w_max=full)
+    rates = {name: rate.expand(heads).tolist() for name, rate in level.memory.rates().items()}
+    by_head = [{name: rate[h] for name, rate in rates.items()} for h in range(heads)]
+    return [lower(rule, own, x1_level=payload // 2, x1_tau=LONGEST_TAU, w_max=full) for own in by_head]
 
 
 def chip_decay(network: Levels) -> int:

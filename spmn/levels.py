@@ -109,8 +109,8 @@ class Level(nn.Module):
         rule, learnt = self.memory.rule, self.by_event
         recall, read, memory, others = operators.level(
             words, sentence.flatten(), below, timed, writes, reads, memory,
-            self.memory.rates.strengths(learnt), self.memory.scale, self.memory.bias, (s.dv, s.slope),
-            (learnt.factors, learnt.predict, rule.low, rule.high), record,
+            self.memory.rates.strengths(), self.memory.scale, self.memory.bias, (s.dv, s.slope),
+            (*learnt, rule.low, rule.high), record,
         )  # fmt: skip
         fields = (*others.split_with_sizes(self.sizes, -1), recall)
         return LevelSpikes(*(x.permute(2, 0, 1, 3) for x in fields)), read, memory

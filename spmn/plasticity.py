@@ -12,7 +12,7 @@ trace-based STDP); one of resolution "step" learns in every step.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -76,20 +76,18 @@ class Terms(NamedTuple):
     predict: tuple[bool, ...]  # products whose post factor is multiplied by y2, the prediction
 
 
-def terms(
-    rule: LearningRule, rates: Mapping[str, Tensor], x0: Tensor, x1: Tensor, y0: Tensor, y1: Tensor
-) -> Terms:
+def terms(rule: LearningRule, strengths: Tensor, x0: Tensor, x1: Tensor, y0: Tensor, y1: Tensor) -> Terms:
     """Sort each product of the rule into what depends on the pre side, the post side and the weight.
 
-    x0, x1: [..., K]; y0, y1: [..., V]. Where a side has no time constant its trace is its spike, and a binary
-    spike times itself is itself: it enters a product once.
+    strengths: coefficient * rate of every product, [P] or [..., P]; x0, x1: [..., K]; y0, y1: [..., V]. Where
+    a side has no time constant its trace is its spike, and a binary spike times itself is itself: it enters a
+    product once.
 
     Raises SettingsError for a product that is not linear in w or uses a variable that training does not have.
     """
     pres, posts, affines, predicts = [], [], [], []
     variables = {"x0": x0, "x1": x1 if rule.x1_tau else x0, "y0": y0, "y1": y1 if rule.y1_tau else y0}
-    for product in rule.products:
-        rate = product.coefficient * (torch.ones(()).to(x0) if product.rate is None else rates[product.rate])
+    for product, strength in zip(rule.products, strengths.unbind(-1), strict=True):
         pre, post = torch.ones_like(x0), torch.ones_like(y0)
         affine, predict, used = (1.0, 0.0), False, set[str]()
         for factor in product.factors:
@@ -111,7 +109,7 @@ def terms(
                     f"rule {rule.name!r}: training cannot evaluate the factor {factor} in {rule.dw!r}; "
                     "use x0, x1, y0, y1, y2 once, and w at most once per product"
                 )
-        pres.append(pre * rate)
+        pres.append(pre * strength[..., None])
         posts.append(post)
         affines.append(affine)
         predicts.append(predict)
@@ -122,13 +120,11 @@ class ByEvent(NamedTuple):
     """A rule that learns once per event, from what fired in its window: x = r k and y = u a, both 0 or 1.
 
     dw[k, v] = x_k sum_p strength_p (q0_p + q1_p y_v) (c_p + l_p w_kv), times the prediction y2_v where
-    asked for
+    asked for; strengths are `Rates.strengths`
     """
 
     factors: tuple[float, ...]  # q0, q1, c, l of each product, one after the other
     predict: tuple[bool, ...]  # products that are multiplied by y2
-    coefficients: tuple[float, ...]  # strength_p = coefficient_p * rate_p
-    rates: tuple[str | None, ...]  # None: 1
 
 
 def by_event(rule: LearningRule) -> ByEvent | None:
@@ -155,8 +151,7 @@ def by_event(rule: LearningRule) -> ByEvent | None:
             return None
         factors += *next(iter(kinds["y"]), (1.0, 0.0)), *next(iter(kinds["w"]), (1.0, 0.0))
         predict.append(bool(kinds["y2"]))
-    coefficients = tuple(float(product.coefficient) for product in rule.products)
-    return ByEvent(tuple(factors), tuple(predict), coefficients, tuple(p.rate for p in rule.products))
+    return ByEvent(tuple(factors), tuple(predict))
 
 
 def trace(spikes: Tensor, tau: float, start: Tensor | None = None) -> Tensor:
@@ -275,11 +270,14 @@ SPEED = 10.0
 class Rates(nn.Module):
     """The trained rates of a rule, each in (0, 1): rate = sigmoid(SPEED * logit).
 
-    shape: of each rate, () or one for each of some heads.
+    shape: of each rate, () or one for each of some heads. `rounding`, where there is one, makes of the
+    strengths those that are computed with.
     """
 
     def __init__(self, rule: LearningRule, shape: Sequence[int] = ()) -> None:
         super().__init__()
+        self.rule = rule
+        self.rounding: Callable[[Tensor], Tensor] | None = None
         start = torch.tensor([rule.rates[name] for name in sorted(rule.rates)])
         self.names = sorted(rule.rates)
         self.logits = nn.Parameter((torch.logit(start, eps=1e-3) / SPEED).expand(*shape, -1).clone())
@@ -287,15 +285,12 @@ class Rates(nn.Module):
     def forward(self) -> dict[str, Tensor]:
         return dict(zip(self.names, torch.sigmoid(SPEED * self.logits).unbind(-1), strict=True))
 
-    def strengths(self, found: ByEvent) -> Tensor:
-        """coefficient * rate of every product: [*shape, P]."""
-        rates = self()
-        one = self.logits.new_ones(self.logits.shape[:-1])
-        each = [
-            coefficient * (one if name is None else rates[name])
-            for coefficient, name in zip(found.coefficients, found.rates, strict=True)
-        ]
-        return torch.stack(each, -1)
+    def strengths(self) -> Tensor:
+        """coefficient * rate of every product, as it is computed with: [*shape, P]."""
+        rates, one = self(), self.logits.new_ones(self.logits.shape[:-1])
+        each = [p.coefficient * (one if p.rate is None else rates[p.rate]) for p in self.rule.products]
+        strengths = torch.stack(each, -1)
+        return self.rounding(strengths) if self.rounding else strengths
 
 
 class PlasticState(NamedTuple):
@@ -344,7 +339,7 @@ class PlasticLayer(nn.Module):
         x0, y0, x, y = (s.movedim(0, 1)[:, :, None] for s in (pre, post, x1, y1))  # [B, T, 1, n]
         writes = torch.ones(x0.shape[:2], dtype=torch.bool, device=pre.device)
         currents, weights = scan(
-            x0, self.rule, terms(self.rule, self.rates(), x0, x, y0, y), writes, state.weights
+            x0, self.rule, terms(self.rule, self.rates.strengths(), x0, x, y0, y), writes, state.weights
         )
         return currents[:, :, 0].movedim(1, 0), PlasticState(weights, x1[-1], y1[-1])
 
@@ -390,8 +385,8 @@ class PlasticMemory(nn.Module):
             """[L, B, N, H, n] -> [B, H, N, L, n], a view."""
             return s.permute(1, 3, 2, 0, 4)
 
-        rates = {name: rate[..., None, None, None] for name, rate in self.rates().items()}
-        found = terms(self.rule, rates, by_head(x0), by_head(x1), by_head(y0), by_head(y1))
+        strengths = self.rates.strengths()[..., None, None, :]  # of groups [B, H, N, L]
+        found = terms(self.rule, strengths, by_head(x0), by_head(x1), by_head(y0), by_head(y1))
         per_head = writes[:, None].expand(-1, self.heads, -1)
         currents, after = scan(by_head(q), self.rule, found, per_head, memory)
         return self.scale[..., None] * currents.permute(3, 0, 2, 1, 4) + self.bias, after

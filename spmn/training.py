@@ -7,6 +7,7 @@ whose masks each process draws for its own part.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections import Counter
@@ -118,6 +119,8 @@ def train(
     metrics = run.metrics[: position.epoch]
     errors = metrics[-1]["training_errors"] if metrics else {}
     rounded_from = math.ceil(settings.chip_weights_from * settings.epochs)
+    if rounded_from < settings.epochs:
+        round_as_exported(copy.deepcopy(network))  # what cannot be rounded is told now, not hours later
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
 

@@ -47,7 +47,7 @@ def gpu(stories: Sequence[Story], count: int, rounds: int) -> list[dict[str, Any
 
     key, association = (spikes(STORIES, HEADS, EVENTS, 1, SIZE) for _ in range(2))
     read = spikes(STORIES, HEADS, EVENTS, STEPS, SIZE)
-    found = terms(TWO_FACTOR, Rates(TWO_FACTOR).cuda()(), key, key, association, association)
+    found = terms(TWO_FACTOR, Rates(TWO_FACTOR).cuda().strengths(), key, key, association, association)
     writes = torch.ones(STORIES, HEADS, EVENTS, dtype=torch.bool, device="cuda")
     memory = torch.zeros(STORIES, HEADS, SIZE, SIZE, device="cuda", requires_grad=True)
     inputs = read, key, association, memory

@@ -33,7 +33,7 @@ def layers(rounds: int) -> list[dict[str, Any]]:
 
     key, association = (_spikes(0.2, STORIES, HEADS, EVENTS, 1, SIZE) for _ in range(2))
     read = _spikes(0.2, STORIES, HEADS, EVENTS, STEPS, SIZE)
-    found = terms(TWO_FACTOR, Rates(TWO_FACTOR)(), key, key, association, association)
+    found = terms(TWO_FACTOR, Rates(TWO_FACTOR).strengths(), key, key, association, association)
     writes = torch.ones(STORIES, HEADS, EVENTS, dtype=torch.bool)
     memory = torch.zeros(STORIES, HEADS, SIZE, SIZE, requires_grad=True)
     scans = {

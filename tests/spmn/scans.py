@@ -40,7 +40,7 @@ def random_case(
     x0, y0 = spikes(groups, events, learns, keys), spikes(groups, events, learns, values)
     with torch.no_grad():
         x1, y1 = (0.2 + 0.8 * torch.rand(x.shape, generator=random) for x in (x0, y0))
-        found = terms(rule, Rates(rule)(), x0, x1, y0, y1)
+        found = terms(rule, Rates(rule).strengths(), x0, x1, y0, y1)
     memory = rule.low + (rule.high - rule.low) * torch.rand(groups, keys, values, generator=random)
     writes = torch.rand(groups, events, generator=random) < written
     read = spikes(groups, events, steps, keys)

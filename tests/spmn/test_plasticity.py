@@ -31,7 +31,8 @@ def written(
 ) -> torch.Tensor:
     """M after one event with keys k and associations a, all [K], [V]."""
     x, y = k[None, None, None], a[None, None, None]
-    found = terms(rule, {n: torch.tensor(v) for n, v in rates.items()}, x, x, y, y)
+    strengths = torch.tensor([p.coefficient * rates[p.rate or ""] for p in rule.products])
+    found = terms(rule, strengths, x, x, y, y)
     _, after = scan_reference(
         torch.zeros(1, 1, 1, len(k)), found.pre, found.post, found.affine,
         torch.tensor([rule.low, rule.high]), torch.ones(1, 1, dtype=torch.bool), memory[None], found.predict,
@@ -75,7 +76,7 @@ def test_kernel_equals_reference(
 
     learns = 1 if rule.resolution == "event" else steps
     x0, y0 = spikes(groups, events, learns, keys), spikes(groups, events, learns, values)
-    found = terms(rule, Rates(rule)(), x0, 0.7 * x0 + 0.1, y0, 0.6 * y0 + 0.2)
+    found = terms(rule, Rates(rule).strengths(), x0, 0.7 * x0 + 0.1, y0, 0.6 * y0 + 0.2)
     inputs = [spikes(groups, events, steps, keys), found.pre.detach(), found.post.detach()]
     memory = torch.rand(groups, keys, values, generator=random)
     writes = torch.rand(groups, events, generator=random) < 0.7
@@ -94,9 +95,7 @@ def test_kernel_equals_reference(
 
 def test_scan_gradients_in_double_precision() -> None:
     torch.manual_seed(1)
-    found = terms(
-        TWO_FACTOR, {"lp": torch.tensor(0.4), "ld": torch.tensor(0.3)}, *torch.rand(4, 2, 3, 1, 4).double()
-    )
+    found = terms(TWO_FACTOR, torch.tensor([0.4, -0.3]), *torch.rand(4, 2, 3, 1, 4).double())
     inputs = [torch.rand(2, 3, 2, 4).double(), found.pre, found.post, torch.rand(2, 4, 4).double()]
     inputs = [x.detach().requires_grad_() for x in inputs]
     writes, bounds = torch.tensor([[True, False, True]] * 2), (-9.0, 9.0)

@@ -1,6 +1,7 @@
 """Weights as the chip's: they are the exported ones, gradients pass, and the export stays as it is."""
 
 import copy
+import dataclasses
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hardware.lowering import realised
 from spmn import training
 from spmn.data import Source
 from spmn.datasets.babi import Story
@@ -57,6 +59,41 @@ def test_training_computes_with_the_weights_of_the_program(network: SPMN, rounde
     there = torch.cat([chip["decoder"][source] for source in seen], 1)
     torch.testing.assert_close(rounded.decoder.used(), there, atol=1e-5, rtol=1e-5)
     assert not torch.allclose(there, network.decoder.folded(), atol=1e-4)
+
+
+@pytest.mark.parametrize("per_head", [True, False])
+def test_training_computes_with_the_rates_of_the_program(network: SPMN, per_head: bool) -> None:
+    """The rates behind them, or another head's, break this."""
+    network = SPMN(dataclasses.replace(network.settings, per_head=per_head), network.vocabulary)
+    with torch.no_grad():
+        for level in network.levels:
+            level.memory.rates.logits.uniform_(-0.3, 0.3)
+    chip = {part.name: part.rule for part in export(network).plastic}
+    round_as_exported(network)
+    for d, level in enumerate(network.levels, 1):
+        rule, behind = level.memory.rule, torch.stack(list(level.memory.rates().values()), -1)
+        rates = [realised(rule, chip[f"level{d}.memory.{h}"], x1_level=8, w_max=62) for h in range(2)]
+        strengths = level.memory.rates.strengths()
+        sign = torch.tensor([p.coefficient for p in rule.products])
+        torch.testing.assert_close(strengths.expand(2, -1), sign * torch.tensor(rates), rtol=0, atol=1e-7)
+        assert (strengths.abs() != behind[..., [1, 0]]).all()  # ld, lp
+        strengths.sum().backward()
+        rounded, level.memory.rates.rounding = level.memory.rates.logits.grad, None
+        level.memory.rates.logits.grad = None
+        level.memory.rates.strengths().sum().backward()
+        assert torch.equal(rounded, level.memory.rates.logits.grad)
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"), [("pair-stdp", "learns in every step"), ("error-driven", "weights down to -1")]
+)
+def test_rules_that_the_chip_has_not_are_refused_at_the_beginning(
+    tmp_path: Path, rule: str, says: str
+) -> None:
+    preset = Preset(Network(rule=rule, encoder=24), Training(epochs=4, chip_weights_from=0.75))
+    with pytest.raises(ExportError, match=says):
+        train(start(tmp_path, Source((1,), questions=1500), preset))
+    assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_the_encoder_hears_axons_as_it_hears_sentences(network: SPMN, stories: list[Story]) -> None:
