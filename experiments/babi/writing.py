@@ -112,6 +112,29 @@ def joint_table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def joint_runs(results: Sequence[Result]) -> str:
+    """One row per run for all tasks: by the recipe first, then with some settings changed."""
+    runs: dict[tuple[str, int], list[Result]] = {}
+    for r in results:
+        if r.together == len(TASKS) and r.protocol != "generated":
+            runs.setdefault((r.changed, r.seed), []).append(r)
+
+    def unsolved(errors: dict[int, float]) -> str:
+        return ", ".join(f"{task} ({100 * e:.1f})" for task, e in errors.items() if e >= FLOOR) or "none"
+
+    rows = [
+        f"| {change or 'none'} | {seed} | {both(run)} | {percent(run[0].agreement)} | "
+        f"{unsolved({r.task: r.error for r in run})} | {unsolved({r.task: r.chip for r in run})} | "
+        f"{run[0].epochs} | {run[0].seconds / 3600:.1f} |"
+        for (change, seed), run in sorted(runs.items())
+    ]
+    head = (
+        "| settings changed | seed | mean: float, integers | equal answers | 5 % or more: float | integers | "
+        "epochs | hours |\n|---|---|---|---|---|---|---|---|"
+    )
+    return "\n".join((head, *rows))
+
+
 def joint_parts(results: Sequence[Result]) -> list[str]:
     """The part on one network for all tasks, if there is one."""
     runs = list(joint(results).values())
@@ -124,6 +147,7 @@ def joint_parts(results: Sequence[Result]) -> list[str]:
         f"{first.seconds / 3600:.1f} hours, {first.parameters:,} parameters; shipped as `babi-joint`.",
         joint_table(results),
         JOINT_NOTES,
+        joint_runs(results),
         f"![error over epochs](babi/{JOINT_PICTURE})",
     ]
 

@@ -248,7 +248,8 @@ def test_one_network_for_several_tasks_is_measured_and_shipped(
     ]
     assert kept(found) == results.alone(found) == []  # none is for one task alone
     assert results.joint(found) == {}  # not all tasks
-    monkeypatch.setattr(results, "TASKS", (1, 6))
+    for module in (results, writing):
+        monkeypatch.setattr(module, "TASKS", {task: babi.TASKS[task] for task in (1, 6)})
     assert [r.folder for r in results.finished([both.folder.parent])] == [both.folder]
     better = [dataclasses.replace(r, seed=1, chip=r.chip / 2, error=r.error / 2) for r in found]
     assert list(results.joint([*found, *better])) == [1, 0]
@@ -280,6 +281,12 @@ def test_one_network_for_several_tasks_is_measured_and_shipped(
     assert f"| 6 yes no questions* | {100 * found[1].error:.1f} % | {100 * found[1].chip:.1f} % |" in text
     assert f"| **mean of 2** | **{50 * (found[0].error + found[1].error):.1f} %** |" in text
     assert "spmn ask babi-joint" in writing.joint_card(found)
+    bad = [dataclasses.replace(r, changed="focus 0.5", error=0.05, chip=0.06, seconds=5400.0) for r in found]
+    bad[1] = dataclasses.replace(bad[1], error=0.049, chip=0.049)
+    rows = writing.joint_runs([*bad, *found]).splitlines()[2:]
+    assert [row.split(" | ")[:2] for row in rows] == [["| none", "0"], ["| focus 0.5", "0"]]
+    equal = f"{100 * found[0].agreement:.1f} %"
+    assert rows[1] == f"| focus 0.5 | 0 | 5.0, 5.5 | {equal} | 1 (5.0) | 1 (6.0) | 2 | 1.5 |"
 
 
 needs_results = pytest.mark.skipif(not results.RESULTS.exists(), reason="nothing was measured yet")
