@@ -156,7 +156,10 @@ class Draft:
     def connect(
         self, source: str, target: str, weights: Array, delay: int = 0, exp: int = 0, payload_bits: int = 0
     ) -> None:
-        """A projection; of one sign where its weights are, for then all their bits count."""
+        """A projection; of one sign where its weights are, for then all their bits count.
+
+        Stored sparsely where fewer than a third are not 0: that takes less memory whatever an index takes.
+        """
         mode: chip.SignMode = "mixed"
         if (weights >= 0).all():
             mode = "excitatory"
@@ -173,6 +176,7 @@ class Draft:
                 sign_mode=mode,
                 num_message_bits=payload_bits,
                 delays=delay,
+                storage="sparse" if 3 * np.count_nonzero(weights) < weights.size else "dense",
             )
         )
 

@@ -84,7 +84,7 @@ class Training:
     insist_from: float = 0.0  # share of the epochs before the first that insists
     rename: str = ""  # names drawn anew for each other in every training story: "mary john, red_sphere box"
     rename_from: float = 0.0  # share of the epochs before the first in which stories are renamed
-    chip_weights_from: float = 1.0  # share of the epochs before the first with weights and rates as the chip's
+    chip_weights_from: float = 1.0  # share of the epochs before the first with weights and rates rounded
     warm_start: str = (
         ""  # what training starts from: a run, or a network like babi/2, or several: "babi/2 + babi/4"
     )

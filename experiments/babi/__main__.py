@@ -4,6 +4,7 @@ spmn sweep babi --tasks 1-20 --seeds 0-2 --preset single --data .../en-10k --out
 python -m experiments.babi measure runs/single      # float and integers, into results.json
 python -m experiments.babi ship runs/single         # the best run of each task into the package
 python -m experiments.babi bits --data .../en-10k   # error against bits of M, and energy, into bits.json
+python -m experiments.babi export                   # the shipped programs, after a change of the exporter
 python -m experiments.results                       # RESULTS.md, pictures, cards, README table
 """
 
@@ -64,10 +65,21 @@ def ship(folders: Folders) -> None:
     console.print("next: python -m experiments.results")
 
 
+Networks = Annotated[str, typer.Option(help="Sets of networks that are shipped.")]
+
+
+@app.command()
+def export(networks: Networks = "babi,babi-joint") -> None:
+    """Export the shipped networks anew, after a change of the exporter."""
+    for network in networks.split(","):
+        shipping.export_again(network)
+        console.print(f"exported {network}")
+
+
 @app.command()
 def bits(
     data: Annotated[Path, typer.Option(help="Folder of official files.")],
-    networks: Annotated[str, typer.Option(help="Sets of networks that are shipped.")] = "babi",
+    networks: Networks = "babi",
     limit: Annotated[int, typer.Option(help="Validation questions per task, in whole stories.")] = 500,
 ) -> None:
     """Score the shipped networks with 2 to 8 bits of plastic memory, and enter that in bits.json."""

@@ -48,6 +48,18 @@ def ship_joint(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = JOIN
     return _weighed(shelf)
 
 
+def export_again(network: str) -> None:
+    """Export the networks of a set anew, after a change of the exporter."""
+    for folder in sorted({pretrained.folder(network, task) for task in pretrained.tasks(network)}):
+        _export(folder)
+
+
+def _export(folder: Path) -> None:
+    run = open_run(folder)
+    program = export(run.trained(), attributes={"tasks": str(list(run.source.tasks))})
+    save(program, folder / "program.h5")
+
+
 def _run_of(runs: Sequence[Run], result: Result) -> Run:
     for run in runs:
         if result.key in keys(run) and curve(run, result.task) == result.curve:
@@ -73,7 +85,7 @@ def _ship(run: Run, folder: Path) -> None:
     weights = {name: tensor.to(torch.float16) for name, tensor in run.trained().state_dict().items()}
     tasks = list(run.source.tasks)
     save_tensors(folder / "network.safetensors", weights, {"tasks": tasks})
-    save(export(open_run(folder).trained(), attributes={"tasks": str(tasks)}), folder / "program.h5")
+    _export(folder)
     brief = ("seconds", "loss", "accuracy", "content", "age_error")
     whole = ("epoch", "error", "errors") if len(tasks) > 1 else ("epoch", "error")
     lines = [

@@ -186,6 +186,17 @@ def test_each_head_has_its_own_threshold_and_rule(network: SPMN) -> None:
     assert {p.vth for p in same.populations if ".recall." in p.name} == {round(248 * 0.15 * 8 / 6)}
 
 
+def test_what_is_one_to_one_is_stored_sparsely(network: SPMN) -> None:
+    """Dense, the zeros of latches and relays would take a third of a large network's cores."""
+    for part in export(network).projections:
+        synapses = np.count_nonzero(part.weights)
+        if ".latch" in part.name or ".relay" in part.name:
+            assert synapses == part.weights.shape[0] or part.source == "write"
+            assert part.storage == ("sparse" if part.weights.shape[1] > 3 else "dense")
+        if part.target == "decoder" and part.source == "encoder":
+            assert part.storage == "dense"
+
+
 @pytest.mark.parametrize("bits", [1, 9])
 def test_bits_of_memory_are_limited(network: SPMN, bits: int) -> None:
     with pytest.raises(ExportError, match=f"memory_bits is {bits}"):
