@@ -17,6 +17,7 @@ from experiments.babi import bits, results, shipping, writing
 from experiments.babi.__main__ import app as experiment
 from experiments.babi.results import Result, interval, kept
 from hardware.files import load
+from hardware.fits import place
 from spmn import pretrained
 from spmn.cli import app
 from spmn.data import Source
@@ -332,6 +333,14 @@ def test_the_shipped_network_for_all_tasks_is_what_the_results_say() -> None:
     assert [results.curve(run, r.task) for r in chosen] == [r.curve for r in chosen]
     assert dict(run.source.cuts) == cuts(recipe.training.warm_start)
     assert sum(p.stat().st_size for p in shipping.JOINT.rglob("*") if p.is_file()) <= shipping.LIMIT
+
+
+@needs_results
+def test_the_network_for_all_tasks_fits_a_chip_as_the_readme_says() -> None:
+    placed = place(load(shipping.JOINT / "program.h5"), "loihi2")
+    assert placed.fits
+    told = f"takes {len(placed.cores)} of the {placed.cores_available} neuro-cores of a Loihi 2"
+    assert told in " ".join(page.README.read_text().split())
 
 
 @needs_results
