@@ -147,6 +147,7 @@ def joint_parts(results: Sequence[Result]) -> list[str]:
         f"{first.seconds / 3600:.1f} hours, {first.parameters:,} parameters; shipped as `babi-joint`.",
         joint_table(results),
         JOINT_NOTES,
+        JOINT_RUNS,
         joint_runs(results),
         f"![error over epochs](babi/{JOINT_PICTURE})",
     ]
@@ -183,11 +184,12 @@ bits`. Energy: operations times what Loihi 1 was published to need for each (sim
 for the chip alone, without host, between all membrane updates inactive and all active."""
 JOINT_NOTES = """\
 Errors on validation stories: 10 % of the distinct stories of the official en-10k training files. The last epochs train with weights
-rounded as in the export; the weights kept are those of the one among them with the lowest mean validation error, and of several
-seeds the better one is shipped, so the figures are slightly optimistic. Integers: the exported program on the chip emulator, 6 bits
-of plastic memory. It begins with our networks of tasks 19, 16 and 3 side by side, while the published ones begin with nothing; their
-figures are on the test files. Of tasks that the three, or the networks they came from, were trained on, the validation stories are
-those set aside then."""
+and learning rates rounded as in the export; the weights kept are those of the one among them with the lowest mean validation error,
+and of several seeds the better one is shipped, so the figures are slightly optimistic. Integers: the exported program on the chip
+emulator, 6 bits of plastic memory. It begins with our networks of tasks 19, 16 and 3 side by side, while the published ones begin
+with nothing; their figures are on the test files. Of tasks that the three, or the networks they came from, were trained on, the
+validation stories are those set aside then."""
+JOINT_RUNS = "Every run, by the recipe and with some of its settings changed:"
 
 
 def section(results: Sequence[Result]) -> str:
