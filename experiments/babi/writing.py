@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from experiments.babi import bits
 from experiments.babi.bits import Bits
-from experiments.babi.results import Result, alone, interval, joint, kept
+from experiments.babi.results import FLOOR, Result, alone, interval, joint, kept
 from experiments.babi.shipping import JOINT, SHELF
 from experiments.published import ENTNET, TOGETHER
 from hardware.atomic import atomic
@@ -27,8 +27,6 @@ CARD = SHELF / "README.md"
 JOINT_CARD = JOINT / "README.md"
 JOINT_PICTURE = "joint.png"
 MADE = "Made by `python -m experiments.results` from JSON; do not edit."
-FLOOR = 0.05
-"""bAbI's convention: a task is solved below this error."""
 
 
 WHAT = (
@@ -183,12 +181,13 @@ Wrong answers in % of the shipped networks on the emulator, on the first validat
 bits`. Energy: operations times what Loihi 1 was published to need for each (simulated, Davies et al. 2018), 8 bits; an estimate
 for the chip alone, without host, between all membrane updates inactive and all active."""
 JOINT_NOTES = """\
-Errors on validation stories: 10 % of the distinct stories of the official en-10k training files. The last epochs train with weights
-and learning rates rounded as in the export; the weights kept are those of the one among them with the lowest mean validation error,
-and of several seeds the better one is shipped, so the figures are slightly optimistic. Integers: the exported program on the chip
-emulator, 6 bits of plastic memory. It begins with our networks of tasks 19, 16 and 3 side by side, while the published ones begin
-with nothing; their figures are on the test files. Of tasks that the three, or the networks they came from, were trained on, the
-validation stories are those set aside then."""
+Errors on validation stories: 10 % of the distinct stories of the official en-10k training files. The last epochs train with
+weights and learning rates rounded as in the export; the weights kept are those of the one among them with the lowest mean
+validation error, and of several seeds the one that leaves the fewest tasks at 5 % or more is shipped (in float or integers; among
+equals the lowest mean), so the figures are slightly optimistic. Integers: the exported program on the chip emulator, 6 bits of
+plastic memory. It begins with our networks of tasks 19, 16 and 3 side by side, while the published ones begin with nothing; their
+figures are on the test files. Of tasks that the three, or the networks they came from, were trained on, the validation stories
+are those set aside then."""
 JOINT_RUNS = "Every run, by the recipe and with some of its settings changed:"
 
 

@@ -256,6 +256,10 @@ def test_one_network_for_several_tasks_is_measured_and_shipped(
     assert [r.folder for r in results.finished([both.folder.parent])] == [both.folder]
     better = [dataclasses.replace(r, seed=1, chip=r.chip / 2, error=r.error / 2) for r in found]
     assert list(results.joint([*found, *better])) == [1, 0]
+    assert min(r.error for r in found) > results.FLOOR
+    solved = dataclasses.replace(found[0], seed=2, chip=0.049, error=0.049)  # one of two, though on average
+    worse = dataclasses.replace(found[1], seed=2, error=0.999)
+    assert list(results.joint([solved, worse, *found, *better])) == [2, 1, 0]
 
     monkeypatch.setattr(pretrained, "HERE", tmp_path)
     monkeypatch.setattr(shipping, "_run_of", lambda runs, result: both)
