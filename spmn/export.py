@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from hardware import program as chip
 from hardware.errors import ProgramError, RuleError
 from hardware.host import ClockLine, Host, Readout, Schedule, TimeAxons, TokenAxons
-from hardware.lowering import lower
+from hardware.lowering import lower, realised
 from hardware.program import (
     InputAxons,
     PlasticProjection,
@@ -369,6 +369,19 @@ def chip_rules(level: Level, payload: int, full: int) -> list[ChipRule]:
     rates = {name: rate.expand(heads).tolist() for name, rate in level.memory.rates().items()}
     by_head = [{name: rate[h] for name, rate in rates.items()} for h in range(heads)]
     return [lower(rule, own, x1_level=payload // 2, x1_tau=LONGEST_TAU, w_max=full) for own in by_head]
+
+
+def realised_strengths(level: Level) -> list[list[float]]:
+    """coefficient * rate of every product of each head's rule, as the chip has it by default: [H, P].
+
+    Raises ExportError for a rule that it has not.
+    """
+    rule, full = level.memory.rule, full_memory(MEMORY_BITS)
+    payload = safe_payload(level.memory.keys, full)
+    with expressible():
+        lowered = chip_rules(level, payload, full)
+        rates = [realised(rule, own, x1_level=payload // 2, w_max=full) for own in lowered]
+    return [[p.coefficient * rate for p, rate in zip(rule.products, own, strict=True)] for own in rates]
 
 
 def chip_decay(network: Levels) -> int:

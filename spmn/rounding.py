@@ -19,17 +19,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hardware.lowering import realised
 from spmn.errors import ExportError
-from spmn.export import (
-    CLOCK_AT_ONCE,
-    MEMORY_BITS,
-    chip_rules,
-    expressible,
-    full_memory,
-    safe_payload,
-    words_at_once,
-)
+from spmn.export import CLOCK_AT_ONCE, realised_strengths, words_at_once
 from spmn.levels import DIGIT, Level
 from spmn.network import SPMN
 from spmn.quantise import NOT_FINITE, QUIET, ROUNDING, W_MAX, Scales, Sources, scales
@@ -40,13 +31,12 @@ def round_as_exported(network: SPMN) -> None:
     """From now on the network computes with weights and learning rates rounded as an export of it, with the
     default bits of M, would round them.
 
-    What is trained and saved, and what is exported, are those behind them. Raises ExportError for a learning
-    rule that the chip has not.
+    What is trained and saved, and what is exported, are those behind them. Computing raises ExportError
+    for weights that are not finite or a learning rule that the chip has not.
     """
     network.encoder.rounding = partial(_parts, one_of=words_at_once(network))
     for level in network.levels:
         level.drive.rounding = partial(_level, network, level)
-        realised_strengths(level)
         level.memory.rates.rounding = partial(_strengths, level)
     network.decoder.rounding = partial(_decoder, network)
 
@@ -63,19 +53,6 @@ def _level(network: SPMN, level: Level, folded: Tensor) -> Tensor:
 def _strengths(level: Level, strengths: Tensor) -> Tensor:
     heads = strengths[..., 0].numel()  # 1 where all share their rates
     return straight(strengths, lambda s: s.new_tensor(realised_strengths(level)[:heads]).view(s.shape))
-
-
-def realised_strengths(level: Level) -> list[list[float]]:
-    """coefficient * rate of every product of each head's rule as the chip has them: [H, P].
-
-    Raises ExportError for a rule that it has not.
-    """
-    rule, full = level.memory.rule, full_memory(MEMORY_BITS)
-    payload = safe_payload(level.memory.keys, full)
-    with expressible():
-        chip = chip_rules(level, payload, full)
-        rates = [realised(rule, own, x1_level=payload // 2, w_max=full) for own in chip]
-    return [[p.coefficient * rate for p, rate in zip(rule.products, own, strict=True)] for own in rates]
 
 
 def _decoder(network: SPMN, folded: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ whose masks each process draws for its own part.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from spmn.datasets.babi import TASKS
 from spmn.errors import CheckpointError, Stopped
 from spmn.evaluation import answer, score_clues
 from spmn.events import PRACTICE, QUESTION, Events, Stream, Vocabulary, batches, collate, practise, stream
+from spmn.export import realised_strengths
 from spmn.levels import DIGIT
 from spmn.network import SPMN, Clues
 from spmn.parallel import ALONE, Group, interruptible
@@ -120,7 +120,8 @@ def train(
     errors = metrics[-1]["training_errors"] if metrics else {}
     rounded_from = math.ceil(settings.chip_weights_from * settings.epochs)
     if rounded_from < settings.epochs:
-        round_as_exported(copy.deepcopy(network))  # what cannot be rounded is told now, not hours later
+        for level in network.levels:
+            realised_strengths(level)  # a rule that the chip has not is refused now, not hours later
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
 

@@ -12,6 +12,7 @@ import torch
 
 from experiments.babi.results import Result, curve, keys
 from hardware.files import save
+from hardware.program import Program
 from spmn import pretrained
 from spmn.errors import CheckpointError
 from spmn.export import export
@@ -50,14 +51,14 @@ def ship_joint(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = JOIN
 
 def export_again(network: str) -> None:
     """Export the networks of a set anew, after a change of the exporter."""
-    for folder in sorted({pretrained.folder(network, task) for task in pretrained.tasks(network)}):
-        _export(folder)
+    for folder in pretrained.folders(network):
+        save(program(folder), folder / "program.h5")
 
 
-def _export(folder: Path) -> None:
+def program(folder: Path) -> Program:
+    """What the network of a run exports to, with its tasks."""
     run = open_run(folder)
-    program = export(run.trained(), attributes={"tasks": str(list(run.source.tasks))})
-    save(program, folder / "program.h5")
+    return export(run.trained(), attributes={"tasks": str(list(run.source.tasks))})
 
 
 def _run_of(runs: Sequence[Run], result: Result) -> Run:
@@ -85,7 +86,7 @@ def _ship(run: Run, folder: Path) -> None:
     weights = {name: tensor.to(torch.float16) for name, tensor in run.trained().state_dict().items()}
     tasks = list(run.source.tasks)
     save_tensors(folder / "network.safetensors", weights, {"tasks": tasks})
-    _export(folder)
+    save(program(folder), folder / "program.h5")
     brief = ("seconds", "loss", "accuracy", "content", "age_error")
     whole = ("epoch", "error", "errors") if len(tasks) > 1 else ("epoch", "error")
     lines = [

@@ -49,6 +49,11 @@ def folder(name: str, task: int) -> Path:
     return HERE / name if _joint(name) else HERE / name / f"task{task:02}"
 
 
+def folders(name: str) -> list[Path]:
+    """The run folders of a set's networks, one for each. Raises SettingsError as `tasks` does."""
+    return sorted({folder(name, task) for task in tasks(name)})
+
+
 def located(run: str | Path) -> Path:
     """A run folder by its path, or by a name such as "babi/16" or "babi-joint" where no such path exists."""
     name, slash, task = str(run).partition("/")
