@@ -109,7 +109,7 @@ BREAKS = {
 }
 QUESTION_BREAKS = {
     "no question mark": (rb"\?", b".", "neither a statement"),
-    "no answer": (rb"\t\w+\t", b"\t\t", "without answer"),
+    "no answer": (rb"\t[^\t]+\t", b"\t\t", "without answer"),
     "spaces for tabs": (rb"\t", b" ", "neither a statement"),
     "nothing after the question": (rb"\t.*", b"", "without answer"),
     "no support": (rb"\t[\d ]+$", b"", "without answer"),
