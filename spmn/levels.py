@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from spmn import operators
 from spmn.events import CLOCK
-from spmn.neurons import Projection, event_driven, lif
+from spmn.neurons import Projection, event_driven, filled, lif
 from spmn.plasticity import PlasticMemory, by_event, rule_named
 from spmn.settings import Network
 
@@ -42,7 +42,7 @@ class LevelSpikes(NamedTuple):
 class Activity(NamedTuple):
     """All spikes of a run, and the memory after it."""
 
-    stimulus: Tensor  # z of the distinct sentences, [T, S, encoder]
+    stimulus: Tensor  # z of the distinct sentences, [T, S, encoder]; the last ones may be of no event
     sentence: Tensor  # which sentence each event is, [B, N]
     asked: Tensor  # [B, N], questions of all kinds
     levels: tuple[LevelSpikes, ...]
@@ -161,7 +161,8 @@ class RecallReadout(nn.Module):
 
     def forward(self, recalled: Tensor) -> dict[str, Tensor]:
         """recalled: mean recall spikes [rows, depth, H V]; each part is [rows, depth, n]."""
-        out = torch.baddbmm(self.bias, recalled.transpose(0, 1), self.weight).transpose(0, 1)
+        rows = filled(recalled).transpose(0, 1)
+        out = torch.baddbmm(self.bias, rows, self.weight).transpose(0, 1)[: len(recalled)]
         return dict(zip(self.parts, out.split_with_sizes(list(self.parts.values()), -1), strict=True))
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from spmn.events import QUESTION, STATEMENT, Events, Vocabulary
 from spmn.levels import DIGIT, Activity, Levels, RecallReadout
-from spmn.neurons import Projection, lif
+from spmn.neurons import Projection, filled, lif
 from spmn.settings import Network
 
 
@@ -148,27 +148,32 @@ class SPMN(Levels):
         need.
         """
         words, asks, sentence = distinct(events)
-        current = self.encoder(words, asks)
+        current = self.encoder(filled(words), filled(asks))
         z = lif(current.expand(self.settings.steps, *current.shape), self.settings.dv, self.settings.slope)
         writes, asked = events.kind == STATEMENT, events.kind >= QUESTION
         return self.remember(z, sentence, events.clock, writes, asked, memory, record)
 
     def decode(self, activity: Activity, rows: Tensor) -> Tensor:
         """Decoder spikes [T, rows, decoder] at the events where rows [B, N] is True, in row-major order."""
-        currents = self.decoder(activity.seen(rows))
+        return self._decoded(activity.seen(rows))
+
+    def _decoded(self, seen: Tensor) -> Tensor:
+        currents = self.decoder(seen)
         return lif(currents.transpose(0, 1), self.settings.dv, self.settings.slope)
 
     def answer(self, activity: Activity, rows: Tensor) -> Tensor:
         """Answer logits [rows, answers]: a linear readout of the decoder's mean spikes."""
-        return self.readout(self._decoded(activity, rows))  # type: ignore[no-any-return]
+        return self._read(self.readout, activity, rows)
 
     def complete(self, activity: Activity, rows: Tensor) -> Tensor:
         """Logits of the withheld word [rows, words] at retrieval-practice questions, read as answers are."""
-        return self.completion(self._decoded(activity, rows))  # type: ignore[no-any-return]
+        return self._read(self.completion, activity, rows)
 
-    def _decoded(self, activity: Activity, rows: Tensor) -> Tensor:
-        mean = self.decode(activity, rows).mean(0)
-        return nn.functional.dropout(mean, self.settings.dropout, self.training)
+    def _read(self, readout: nn.Module, activity: Activity, rows: Tensor) -> Tensor:
+        seen = activity.seen(rows)
+        mean = self._decoded(filled(seen)).mean(0)
+        logits: Tensor = readout(nn.functional.dropout(mean, self.settings.dropout, self.training))
+        return logits[: len(seen)]
 
     def clues(self, activity: Activity, rows: Tensor) -> Clues:
         """What each level recalls at the events where rows [B, N] is True: the words, when, and how sure."""

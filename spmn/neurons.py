@@ -72,6 +72,19 @@ def event_driven(spikes: Tensor, weight: Tensor) -> Tensor:
     return nn.functional.linear(spikes, weight)
 
 
+ROWS = 32
+"""Rows of products come in multiples of so many."""
+
+
+def filled(x: Tensor) -> Tensor:
+    """Rows x [R, ...], and zeros up to a multiple of ROWS.
+
+    The shapes of products then repeat from batch to batch: oneDNN compiles a product for every new shape and
+    keeps a thousand of them, between which the heap of a long training falls to pieces.
+    """
+    return torch.cat((x, x.new_zeros(-len(x) % ROWS, *x.shape[1:])))
+
+
 def standardise_reference(weight: Tensor, gain: Tensor) -> Tensor:
     """gain_i (w_i - mean(w_i)) / |w_i - mean(w_i)| for every row i: the oracle of its kernel."""
     centred = weight - weight.mean(1, keepdim=True)

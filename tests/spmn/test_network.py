@@ -8,14 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spmn.datasets.babi import Story
 from spmn.errors import SettingsError
-from spmn.events import PRACTICE, QUESTION, Events, collate, stream
+from spmn.events import PRACTICE, QUESTION, STATEMENT, Events, collate, stream
 from spmn.levels import Level, clock_lines
 from spmn.network import SPMN, distinct
-from spmn.neurons import Projection, lif
+from spmn.neurons import ROWS, Projection, lif
 from spmn.settings import PRESETS, Network, preset
+
+aten = torch.ops.aten
 
 
 def test_event_by_event_equals_the_whole_story(network: SPMN, stories: list[Story]) -> None:
@@ -111,6 +114,42 @@ def test_shared_sentences_change_nothing(
             seen = torch.cat([z, *(below.recall.flatten(1, 2) for below in activity.levels[:d])], -1)
             torch.testing.assert_close(shared[d].transpose(0, 1), level.drive(seen), rtol=1e-4, atol=1e-5)
     assert len(shared) == network.settings.depth
+
+
+class Products(TorchDispatchMode):
+    """Shapes of the operands of all products of matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: set[tuple[torch.Size, ...]] = set()
+
+    def __torch_dispatch__(self, operator, types, arguments=(), options=None):
+        if operator.overloadpacket in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm):
+            self.shapes.add(tuple(x.shape for x in arguments))
+        return operator(*arguments, **(options or {}))
+
+
+def products(network: SPMN, events: Events) -> set[tuple[torch.Size, ...]]:
+    with Products() as mode:
+        activity, rows = network(events, record=False), events.kind == QUESTION
+        answers = network.answer(activity, rows), network.complete(activity, rows)
+        read = *answers, *network.clues(activity, rows)
+        assert all(len(x) == rows.sum() for x in read)
+        sum(x.sum() for x in read).backward()
+    return mode.shapes
+
+
+def test_batches_of_as_many_events_have_the_same_products(network: SPMN, stories: list[Story]) -> None:
+    """oneDNN compiles every new shape, and keeps it."""
+    told = [stream(s, network.vocabulary) for s in stories[:2]]
+    events = collate(told)
+    fewer = replace(events, words=events.words[:1].expand_as(events.words).clone(), kind=events.kind.clone())
+    fewer.kind[:, :-1] = STATEMENT
+    counts = [(len(distinct(e)[0]), int((e.kind == QUESTION).sum())) for e in (events, fewer)]
+    assert counts[0][0] != counts[1][0]
+    assert counts[0][1] != counts[1][1]
+    assert max(map(max, counts)) <= ROWS
+    assert products(network, events) == products(network, fewer)
 
 
 def said(words: Tensor, kind: Tensor) -> Events:
