@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from hardware.files import load as load_program
@@ -109,21 +108,21 @@ def evaluate_pretrained(
     if data is None and split == "valid":
         raise DataError("validation stories are cut from the official training files: name them with --data")
     found: dict[int, Report] = {}
-    told_of: dict[Path, list[Story]] = {}
-    for task in tasks or pretrained.tasks(name):
-        run = open_run(pretrained.folder(name, task))
-        if data is None:
-            stories = unseen(task, 1000, 0, set())
-        elif split == "test":
-            stories = replace(run.source, tasks=(task,)).test(folder=data)
-        else:
-            if run.folder not in told_of:
-                told_of[run.folder] = stories_of(run, data, split)
-            stories = [story for story in told_of[run.folder] if story.task == task]
-        program = None if runner == "torch" else load_program(run.folder / "program.h5")
-        told = "generated" if data is None else split
-        found[task] = score(run.trained(), limited(stories, limit), told, runner, program)
-        report(task, found[task])
+    for folder, own in pretrained.networks(name, tasks).items():
+        run = open_run(folder)
+        network = run.trained()
+        program = None if runner == "torch" else load_program(folder / "program.h5")
+        set_aside = stories_of(run, data, split) if split == "valid" else []
+        for task in own:
+            if data is None:
+                stories = unseen(task, 1000, 0, set())
+            elif split == "test":
+                stories = replace(run.source, tasks=(task,)).test(folder=data)
+            else:
+                stories = [story for story in set_aside if story.task == task]
+            told = "generated" if data is None else split
+            found[task] = score(network, limited(stories, limit), told, runner, program)
+            report(task, found[task])
     return found
 
 

@@ -38,22 +38,24 @@ class Bits:
 
 def measure(network: str, data: str, limit: int) -> Iterator[Bits]:
     """Score every network of a set with every number of bits, on up to so many questions per task."""
-    for task in pretrained.tasks(network):
-        run = open_run(pretrained.folder(network, task))
-        trained = run.trained()
-        stories = limited([s for s in stories_of(run, data, "valid") if s.task == task], limit)
-        for bits in BITS:
-            report = score(trained, stories, "valid", "emulator", export(trained, memory_bits=bits))
-            yield Bits(
-                network=network,
-                task=task,
-                bits=bits,
-                questions=report.questions[task],
-                error=report.errors[task],
-                torch=report.torch_errors[task],
-                low=round(report.cost["low_energy"], 3),
-                high=round(report.cost["high_energy"], 3),
-            )
+    for folder, tasks in pretrained.networks(network).items():
+        run = open_run(folder)
+        trained, set_aside = run.trained(), stories_of(run, data, "valid")
+        programs = {bits: export(trained, memory_bits=bits) for bits in BITS}
+        for task in tasks:
+            stories = limited([s for s in set_aside if s.task == task], limit)
+            for bits, program in programs.items():
+                report = score(trained, stories, "valid", "emulator", program)
+                yield Bits(
+                    network=network,
+                    task=task,
+                    bits=bits,
+                    questions=report.questions[task],
+                    error=report.errors[task],
+                    torch=report.torch_errors[task],
+                    low=round(report.cost["low_energy"], 3),
+                    high=round(report.cost["high_energy"], 3),
+                )
 
 
 def table(found: Sequence[Bits], network: str) -> str:

@@ -51,7 +51,7 @@ def ship_joint(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = JOIN
 
 def export_again(network: str) -> None:
     """Export the networks of a set anew, after a change of the exporter."""
-    for folder in pretrained.folders(network):
+    for folder in pretrained.networks(network):
         save(program(folder), folder / "program.h5")
 
 

@@ -12,6 +12,7 @@ run folder like any other: "babi/16" or "babi-joint" stands for it wherever a co
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from spmn.errors import SettingsError
@@ -49,9 +50,15 @@ def folder(name: str, task: int) -> Path:
     return HERE / name if _joint(name) else HERE / name / f"task{task:02}"
 
 
-def folders(name: str) -> list[Path]:
-    """The run folders of a set's networks, one for each. Raises SettingsError as `tasks` does."""
-    return sorted({folder(name, task) for task in tasks(name)})
+def networks(name: str, wanted: Sequence[int] | None = None) -> dict[Path, list[int]]:
+    """The run folders of a set's networks, and which of the tasks `wanted`, if not all, each of them is for.
+
+    Raises SettingsError as `folder` does.
+    """
+    found: dict[Path, list[int]] = {}
+    for task in wanted or tasks(name):
+        found.setdefault(folder(name, task), []).append(task)
+    return found
 
 
 def located(run: str | Path) -> Path:

@@ -351,7 +351,7 @@ def test_the_network_for_all_tasks_fits_a_chip_as_the_readme_says() -> None:
 @pytest.mark.parametrize("network", pretrained.sets())
 def test_shipped_programs_are_what_their_networks_export_to(network: str) -> None:
     """Made by an older exporter, or of other weights, they fail. Another CPU may round a weight up."""
-    for folder in pretrained.folders(network):
+    for folder in pretrained.networks(network):
         shipped, made = load(folder / "program.h5"), shipping.program(folder)
         for a, b in zip(shipped.projections, made.projections, strict=True):
             assert np.abs(a.weights - b.weights).max() <= 2
