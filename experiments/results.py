@@ -85,6 +85,7 @@ def warm_starts(found: list[Start]) -> list[str]:
 def texts(found: Measured) -> dict[Path, str]:
     """Everything that is text, by where it goes."""
     readme = between(README.read_text(), "babi", babi.section(found.babi))
+    readme = between(readme, "joint", babi.joint_runs(found.babi))
     return {
         PAGE: page(found),
         babi.CARD: babi.card(found.babi),

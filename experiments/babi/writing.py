@@ -112,6 +112,7 @@ def joint_table(results: Sequence[Result]) -> str:
 
 def joint_runs(results: Sequence[Result]) -> str:
     """One row per run for all tasks: by the recipe first, then with some settings changed."""
+    shipped = next(iter(joint(results)), None)
     runs: dict[tuple[str, int], list[Result]] = {}
     for r in results:
         if r.together == len(TASKS) and r.protocol != "generated":
@@ -121,7 +122,7 @@ def joint_runs(results: Sequence[Result]) -> str:
         return ", ".join(f"{task} ({100 * e:.1f})" for task, e in errors.items() if e >= FLOOR) or "none"
 
     rows = [
-        f"| {change or 'none'} | {seed} | {both(run)} | {percent(run[0].agreement)} | "
+        f"| {change or 'none'} | {seed}{' (shipped)' if not change and seed == shipped else ''} | {both(run)} | {percent(run[0].agreement)} | "
         f"{unsolved({r.task: r.error for r in run})} | {unsolved({r.task: r.chip for r in run})} | "
         f"{run[0].epochs} | {run[0].seconds / 3600:.1f} |"
         for (change, seed), run in sorted(runs.items())
