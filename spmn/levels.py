@@ -161,7 +161,7 @@ class RecallReadout(nn.Module):
 
     def forward(self, recalled: Tensor) -> dict[str, Tensor]:
         """recalled: mean recall spikes [rows, depth, H V]; each part is [rows, depth, n]."""
-        rows = filled(recalled).transpose(0, 1)
+        rows = filled(recalled, self.training).transpose(0, 1)
         out = torch.baddbmm(self.bias, rows, self.weight).transpose(0, 1)[: len(recalled)]
         return dict(zip(self.parts, out.split_with_sizes(list(self.parts.values()), -1), strict=True))
 

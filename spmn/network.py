@@ -148,7 +148,7 @@ class SPMN(Levels):
         need.
         """
         words, asks, sentence = distinct(events)
-        current = self.encoder(filled(words), filled(asks))
+        current = self.encoder(filled(words, self.training), filled(asks, self.training))
         z = lif(current.expand(self.settings.steps, *current.shape), self.settings.dv, self.settings.slope)
         writes, asked = events.kind == STATEMENT, events.kind >= QUESTION
         return self.remember(z, sentence, events.clock, writes, asked, memory, record)
@@ -171,7 +171,7 @@ class SPMN(Levels):
 
     def _read(self, readout: nn.Module, activity: Activity, rows: Tensor) -> Tensor:
         seen = activity.seen(rows)
-        mean = self._decoded(filled(seen)).mean(0)
+        mean = self._decoded(filled(seen, self.training)).mean(0)
         logits: Tensor = readout(nn.functional.dropout(mean, self.settings.dropout, self.training))
         return logits[: len(seen)]
 

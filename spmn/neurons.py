@@ -73,16 +73,16 @@ def event_driven(spikes: Tensor, weight: Tensor) -> Tensor:
 
 
 ROWS = 32
-"""Rows of products come in multiples of so many."""
+"""Rows of products come in multiples of so many in training."""
 
 
-def filled(x: Tensor) -> Tensor:
-    """Rows x [R, ...], and zeros up to a multiple of ROWS.
+def filled(x: Tensor, training: bool) -> Tensor:
+    """Rows x [R, ...]; in training with zeros up to a multiple of ROWS.
 
     The shapes of products then repeat from batch to batch: oneDNN compiles a product for every new shape and
     keeps a thousand of them, between which the heap of a long training falls to pieces.
     """
-    return torch.cat((x, x.new_zeros(-len(x) % ROWS, *x.shape[1:])))
+    return torch.cat((x, x.new_zeros(-len(x) % ROWS, *x.shape[1:]))) if training else x
 
 
 def standardise_reference(weight: Tensor, gain: Tensor) -> Tensor:

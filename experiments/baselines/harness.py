@@ -184,7 +184,9 @@ def errors_by_task(network: Baseline, streams: Sequence[Stream]) -> dict[int, fl
 
 def operations(network: Baseline, streams: Sequence[Stream]) -> float:
     """Multiply-adds per question: matrix products and convolutions as counted by torch, story by story, and
-    what the network says of itself besides. Of about twenty stories from all that there are."""
+    what the network says of itself besides. Of about twenty stories from all that there are, not as in
+    training."""
+    network.eval()
     some = streams[:: max(1, len(streams) // 20)]
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.spmn.project: _dense})
     with warnings.catch_warnings():

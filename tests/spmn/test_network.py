@@ -149,6 +149,7 @@ def test_batches_of_as_many_events_have_the_same_products(network: SPMN, stories
     assert counts[0][0] != counts[1][0]
     assert counts[0][1] != counts[1][1]
     assert max(map(max, counts)) <= ROWS
+    network.train()
     assert products(network, events) == products(network, fewer)
 
 
