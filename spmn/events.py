@@ -92,6 +92,11 @@ class Stream:
     target: Ints  # [N] answer id of a question, word id of a practice question, -1 elsewhere
     born: Ints  # [N] clock of the statement that a practice question asks for, -1 elsewhere
 
+    @property
+    def key(self) -> bytes:
+        """What two stories share exactly when the same is said, asked and answered."""
+        return b"".join(x.tobytes() for x in (self.words, self.kind, self.target))
+
 
 def stream(story: Story, vocabulary: Vocabulary) -> Stream:
     """The events of a story, without practice."""

@@ -6,7 +6,7 @@ stands for p! q! stories, and a network that cannot know them by heart has to le
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,6 +126,12 @@ class Renaming:
                 return None
             retold[n, : len(said)] = said
         return retold
+
+
+def retold(story: Stream, renaming: Renaming, held: Set[bytes], random: np.random.Generator) -> Stream:
+    """The story with new names, but never as one of those set aside (their `key`): then under its own."""
+    renamed = renaming(story, random)
+    return story if renamed.key in held else renamed
 
 
 def by_task(groups: str, tasks: Iterable[int], vocabulary: Vocabulary) -> dict[int, Renaming]:

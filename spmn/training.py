@@ -29,7 +29,7 @@ from spmn.export import realised_strengths
 from spmn.levels import DIGIT
 from spmn.network import SPMN, Clues
 from spmn.parallel import ALONE, Group, interruptible
-from spmn.renaming import by_task
+from spmn.renaming import by_task, retold
 from spmn.rounding import round_as_exported
 from spmn.runs import Position, Run, open_run, restore, save_checkpoint, save_tensors
 from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
@@ -101,6 +101,7 @@ def train(
     streams = [stream(story, run.vocabulary) for story in training]
     checks = [stream(story, run.vocabulary) for story in validation]
     renaming = by_task(settings.rename, run.source.tasks, run.vocabulary)
+    held = {s.key for s in checks}
 
     network = run.build()
     if settings.warm_start:
@@ -135,7 +136,7 @@ def train(
                     position.best = math.inf  # what was best before may lose more when it is rounded
             names = renaming if position.epoch >= settings.rename_from * settings.epochs else {}
             told = chosen(streams, settings, errors, position.epoch / settings.epochs, random)
-            renamed = [names[s.task](s, random) if s.task in names else s for s in told]
+            renamed = [retold(s, names[s.task], held, random) if s.task in names else s for s in told]
             practised = [practise(s, run.vocabulary, chance, random) for s in renamed]
             plan = batches([len(s.kind) for s in practised], settings.events_per_batch, random)
             network.train()

@@ -11,7 +11,7 @@ from spmn.datasets.checker import check
 from spmn.datasets.generator import generate
 from spmn.errors import SettingsError
 from spmn.events import Stream, Vocabulary, stream
-from spmn.renaming import Renaming, by_task
+from spmn.renaming import Renaming, by_task, retold
 
 PEOPLE, OTHERS = "daniel john mary sandra", "bill fred julie mary"
 PLACES = "bathroom bedroom garden hallway kitchen office"
@@ -195,3 +195,17 @@ def test_each_task_has_its_names(told: dict[int, tuple[list[Story], Vocabulary]]
 def test_groups_of_no_task_are_refused(groups: str, told: dict[int, tuple[list[Story], Vocabulary]]) -> None:
     with pytest.raises(SettingsError, match=re.escape(groups.split(";")[-1].strip())):
         by_task(groups, (2, 16), told[2][1])
+
+
+def test_no_story_is_told_as_one_that_is_set_aside() -> None:
+    stories = generate(4, 300, 0)
+    vocabulary = Vocabulary.of(stories)
+    streams = [stream(story, vocabulary) for story in stories]
+    renaming, random = Renaming.of(PLACES, vocabulary), np.random.default_rng(0)
+    drawn = [renaming(story, random) for story in streams]
+    held = {story.key for story in drawn[::2]}
+    assert held - {story.key for story in streams}
+    random = np.random.default_rng(0)
+    for told, renamed in zip(streams, drawn, strict=True):
+        again = retold(told, renaming, held, random)
+        assert again.key == (told if renamed.key in held else renamed).key

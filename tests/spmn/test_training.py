@@ -9,13 +9,14 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from spmn import renaming
+from spmn import renaming, training
 from spmn.data import Source
 from spmn.datasets.babi import Story
 from spmn.errors import CheckpointError, SettingsError
@@ -210,6 +211,25 @@ def test_names_change_from_a_share_of_the_epochs_on(tmp_path: Path, monkeypatch:
     run = start(tmp_path, Source((1,), questions=60), Preset(NETWORK, settings))
     train(run, report=lambda kind, values: lines.append(1) if kind == "epoch" else None)
     assert sorted(set(renamed)) == [2, 3]  # epochs done before
+
+
+def test_no_validation_story_is_told_with_other_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of task 4 there are so few stories that each is another one renamed."""
+    told = set[bytes]()
+
+    def heard(story: Stream, *rest: Any) -> Stream:
+        told.add(story.key)
+        return practise(story, *rest)
+
+    monkeypatch.setattr(training, "practise", heard)
+    settings = Training(epochs=2, rename="bathroom bedroom garden hallway kitchen office")
+    run = start(tmp_path, Source((4,), questions=600), Preset(NETWORK, settings))
+    train(run)
+    own, held = ({stream(s, run.vocabulary).key for s in side} for side in run.source.split())
+    assert told - own
+    assert not told & held
 
 
 def test_practice_questions_count_with_their_weight(network: SPMN, stories: list[Story]) -> None:
