@@ -45,8 +45,8 @@ def cuts(runs: str) -> dict[int, int]:
         if stage_of(folder):
             continue  # no bAbI story was told in a first stage
         run = open_run(folder)
-        told = dict(run.source.cuts) or cuts(run.training.warm_start)
-        for task, seed in {**dict.fromkeys(run.source.tasks, run.source.seed), **told}.items():
+        own = dict.fromkeys(run.source.tasks, run.source.seed)
+        for task, seed in {**own, **dict(run.source.cuts)}.items():
             if found.setdefault(task, seed) != seed:
                 raise SettingsError(
                     f"{runs!r} were trained with validation stories of task {task} that differ (seeds "

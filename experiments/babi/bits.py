@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.babi.results import set_aside
 from spmn import pretrained
 from spmn.data import limited
 from spmn.export import export
-from spmn.report import score, stories_of
+from spmn.report import score
 from spmn.runs import open_run
 
 RESULTS = Path(__file__).with_name("bits.json")
@@ -40,10 +41,10 @@ def measure(network: str, data: str, limit: int) -> Iterator[Bits]:
     """Score every network of a set with every number of bits, on up to so many questions per task."""
     for folder, tasks in pretrained.networks(network).items():
         run = open_run(folder)
-        trained, set_aside = run.trained(), stories_of(run, data, "valid")
+        trained, validation = run.trained(), set_aside(run, data)
         programs = {bits: export(trained, memory_bits=bits) for bits in BITS}
         for task in tasks:
-            stories = limited([s for s in set_aside if s.task == task], limit)
+            stories = limited([s for s in validation if s.task == task], limit)
             for bits, program in programs.items():
                 report = score(trained, stories, "valid", "emulator", program)
                 yield Bits(

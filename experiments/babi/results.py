@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from spmn.data import limited
-from spmn.datasets.babi import TASKS
+from spmn.datasets.babi import TASKS, Story
 from spmn.export import export
 from spmn.network import SPMN
-from spmn.report import score
+from spmn.report import score, stories_of
 from spmn.runs import Run, open_run
 from spmn.settings import preset, to_dict
+from spmn.warm_start import cuts
 
 RESULTS = Path(__file__).with_name("results.json")
 FLOOR = 0.05
@@ -55,10 +56,11 @@ class Result:
     together: int = 1  # tasks that the run learnt together
 
     @property
-    def key(self) -> tuple[int, int, bool, str, int]:
+    def key(self) -> tuple[int, int, bool, str, int, int]:
         """What tells records apart: task, how many were learnt together, if official files were read,
-        settings not of the recipe, seed."""
-        return self.task, self.together, self.protocol != "generated", self.changed, self.seed
+        settings not of the recipe, seed, epochs."""
+        official = self.protocol != "generated"
+        return self.task, self.together, official, self.changed, self.seed, self.epochs
 
     @property
     def official(self) -> bool:
@@ -86,7 +88,7 @@ def measure(run: Run) -> list[Result]:
     topped = set(source.tasks if source.extra and source.folder else source.missing)
     network = halved(run.trained())
     protocol = "generated" if source.folder is None else "official"
-    validation = limited(source.split()[1], QUESTIONS if protocol == "generated" else None)
+    validation = limited(set_aside(run), QUESTIONS if protocol == "generated" else None)
     report = score(network, validation, "valid", "emulator", export(network))
     return [
         Result(
@@ -118,6 +120,18 @@ def measure(run: Run) -> list[Result]:
     ]
 
 
+def set_aside(run: Run, data: str | None = None) -> list[Story]:
+    """Validation stories of a run that were also set aside from all networks that its warm start comes from.
+
+    As their records have it now: that of task 8's network once named another cut of task 2, and runs that
+    began with it were trained while it did. `data`: the folder of official files, if not the run's own.
+    """
+    source = replace(run.source, cuts=tuple(sorted(cuts(run.training.warm_start).items())))
+    others = source if data is None else replace(source, folder=data)
+    held = {story.key for story in others.split()[1]}
+    return [story for story in stories_of(run, data, "valid") if story.key in held]
+
+
 def halved(network: SPMN) -> SPMN:
     """The network with its weights rounded to half precision, in which it is shipped."""
     with torch.no_grad():
@@ -139,9 +153,10 @@ def finished(folders: Iterable[Path]) -> list[Run]:
     return runs
 
 
-def keys(run: Run) -> list[tuple[int, int, bool, str, int]]:
+def keys(run: Run) -> list[tuple[int, int, bool, str, int, int]]:
     """What tells records apart, as `Result.key` has it."""
-    of_all = len(run.source.tasks), run.source.folder is not None, changed(run), run.training.seed
+    official, how = run.source.folder is not None, run.training
+    of_all = len(run.source.tasks), official, changed(run), how.seed, how.epochs
     return [(task, *of_all) for task in run.source.tasks]
 
 

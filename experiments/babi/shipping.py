@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +29,9 @@ def ship(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = SHELF) -> 
 
     Raises CheckpointError where a chosen run is not among `runs`, or where they take more than LIMIT.
     """
-    for result in chosen:
-        _ship(_run_of(runs, result), shelf / f"task{result.task:02}")
+    named = {shelf / f"task{result.task:02}": _run_of(runs, result) for result in chosen}
+    for folder, run in named.items():
+        _ship(run, folder)
     return _weighed(shelf)
 
 
@@ -39,13 +39,7 @@ def ship_joint(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = JOIN
     """Put the one run that these records are of on a shelf of its own. As `ship`."""
     if not chosen:
         raise CheckpointError("results.json has no run of all tasks by its recipe; measure it first")
-    run = _run_of(runs, chosen[0])
-    shelf.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=shelf.parent) as folder:  # its card stays, whatever happens
-        made = Path(folder) / shelf.name
-        _ship(run, made)
-        for path in made.iterdir():
-            path.replace(shelf / path.name)
+    _ship(_run_of(runs, chosen[0]), shelf)
     return _weighed(shelf)
 
 
@@ -78,8 +72,17 @@ def _weighed(shelf: Path) -> int:
     return size
 
 
-def _ship(run: Run, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def _ship(run: Run, shelf: Path) -> None:
+    """Replace the files of a shelf's network once all are made; others, such as a card, stay."""
+    shelf.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=shelf.parent) as folder:
+        made = Path(folder) / shelf.name
+        _make(run, made)
+        for path in made.iterdir():
+            path.replace(shelf / path.name)
+
+
+def _make(run: Run, folder: Path) -> None:
     # the folder of the training machine means nothing elsewhere: users name theirs with --data
     shipped = replace(run, folder=folder, source=replace(run.source, folder="en-10k"))
     shipped.write()

@@ -30,7 +30,7 @@ from spmn.report import score
 from spmn.runs import Run, open_run
 from spmn.settings import RECIPES, Network, Preset, Training, preset, to_dict
 from spmn.training import start, train
-from spmn.warm_start import cuts
+from spmn.warm_start import cuts, starts
 
 RESULT = Result(
     1, 0, "official", 2, 100, 0.02, 0.03, 0.02, 0.99, 60.0, 1000, 9e3, 2e6, 1e3, (0.5, 0.02), (0.6, 0.1)
@@ -291,7 +291,7 @@ def test_one_network_for_several_tasks_is_measured_and_shipped(
     bad = [dataclasses.replace(r, changed="focus 0.5", error=0.05, chip=0.06, seconds=5400.0) for r in found]
     bad[1] = dataclasses.replace(bad[1], error=0.049, chip=0.049)
     rows = writing.joint_runs([*bad, *found]).splitlines()[2:]
-    assert [row.split(" | ")[:2] for row in rows] == [["| none", "0"], ["| focus 0.5", "0"]]
+    assert [row.split(" | ")[:2] for row in rows] == [["| none", "0 (shipped)"], ["| focus 0.5", "0"]]
     equal = f"{100 * found[0].agreement:.1f} %"
     assert rows[1] == f"| focus 0.5 | 0 | 5.0, 5.5 | {equal} | 1 (5.0) | 1 (6.0) | 2 | 1.5 |"
 
@@ -335,8 +335,34 @@ def test_the_shipped_network_for_all_tasks_is_what_the_results_say() -> None:
     assert to_dict(run.network) == to_dict(recipe.network)
     assert to_dict(run.training) == {**to_dict(recipe.training), "seed": chosen[0].seed}
     assert [results.curve(run, r.task) for r in chosen] == [r.curve for r in chosen]
-    assert dict(run.source.cuts) == cuts(recipe.training.warm_start)
+    assert dict(run.source.cuts).keys() == cuts(recipe.training.warm_start).keys()
     assert sum(p.stat().st_size for p in shipping.JOINT.rglob("*") if p.is_file()) <= shipping.LIMIT
+
+
+@needs_results
+def test_shipped_networks_say_what_those_they_began_with_had_set_aside() -> None:
+    for task in pretrained.tasks("babi"):
+        run = open_run(pretrained.folder("babi", task))
+        known = dict(run.source.cuts)
+        for begun in starts(run.training.warm_start):
+            source = open_run(begun).source
+            assert known.keys() >= {*source.tasks, *dict(source.cuts)} - {task}
+
+
+def test_stories_that_a_warm_start_was_trained_on_are_not_scored(tmp_path: Path) -> None:
+    """A run whose own record once said something else of them."""
+    start(tmp_path / "first", Source((1,), questions=600, seed=3), Preset())
+    source = Source((1,), questions=600, seed=4)
+    run = start(tmp_path / "second", source, Preset(training=Training(warm_start=str(tmp_path / "first"))))
+    scored, own, theirs = (
+        {story.key for story in stories}
+        for stories in (
+            results.set_aside(run),
+            source.split()[1],
+            dataclasses.replace(source, cuts=((1, 3),)).split()[1],
+        )
+    )
+    assert scored == own & theirs != own
 
 
 @needs_results
