@@ -30,7 +30,7 @@ PAGE = HERE / "RESULTS.md"
 README = HERE.parent / "README.md"
 STARTS = """\
 Do memory levels that a first stage has trained help bAbI? Default network, no recipe; levels from SPMN's stage 0 (our own
-sentences, Spearman's correlation with the embedding reached) or stage 1 (streams of 20 events, average precision reached) against
+sentences, Pearson's correlation with the embedding reached) or stage 1 (streams of 20 events, average precision reached) against
 random ones; validation error of the best epoch, seeds side by side. Made by `python -m experiments.stages`."""
 
 

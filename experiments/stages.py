@@ -45,7 +45,7 @@ class Start:
     epochs: int
     error: float  # share of wrong answers on validation stories, best epoch
     curve: tuple[float, ...]  # by epoch
-    first: float | None = None  # what the first stage reached: Spearman's correlation, or average precision
+    first: float | None = None  # what the first stage reached: Pearson's correlation, or average precision
 
     @property
     def key(self) -> tuple[int, str, int, int]:

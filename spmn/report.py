@@ -51,7 +51,7 @@ def stories_of(run: Run, data: str | None, split: Literal["valid", "test"]) -> l
 
     Raises DataError where files are missing, or are not what a validation split was cut from.
     """
-    return run.source.test(folder=data) if split == "test" else splits_of(run, data)[1]
+    return run.source.test(folder=data or run.source.folder) if split == "test" else splits_of(run, data)[1]
 
 
 def splits_of(run: Run, data: str | None) -> tuple[list[Story], list[Story]]:

@@ -105,7 +105,7 @@ def grow(
 ) -> None:
     """Train on generated stories of the usual length, then answer ones of 10 to 1,000 statements.
 
-    Networks that come with the package are not trained, and keep their seed.
+    Networks that come with the package are not trained.
     """
     for task, seed, name in itertools.product(parse_tasks(tasks), parse_seeds(seeds), _named(models)):
         told = partial(_report, f"{name}, task {task}, seed {seed}")

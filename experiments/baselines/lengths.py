@@ -35,7 +35,7 @@ class Length:
 
     model: str
     task: int
-    seed: int
+    seed: int  # of the new stories, and of the training unless the network is one of the package
     epochs: int
     statements: int  # at least so many before the first question
     questions: int
@@ -55,7 +55,7 @@ def measure(
     """Train on generated stories, or take a network that comes with the package, then answer longer and
     longer ones.
 
-    A network of the package keeps its own seed and number of epochs.
+    The seed is that of the new stories, too; a network of the package keeps the one that it was trained with.
     """
     kernels.use_threads(threads)
     source = Source((task,), None, seed=seed)
@@ -95,7 +95,7 @@ def judged(found: Fit, statements: int, seed: int, told: set[str]) -> Length:
     return Length(
         model=found.network.name,
         task=task,
-        seed=found.seed,
+        seed=seed,
         epochs=len(found.curve),
         statements=statements,
         questions=sum(int((s.target != -1).sum()) for s in streams),

@@ -29,7 +29,7 @@ class MemN2N(Baseline):
 
     def __init__(self, vocabulary: Vocabulary, size: int = 64, hops: int = 3) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.length = size, vocabulary.length
         self.sentences = nn.ModuleList(Sentences(vocabulary, size) for _ in range(hops + 1))
         self.age = nn.Parameter(0.1 * torch.randn(hops + 1, CLOCK, size))
         self.answer = nn.Linear(size, len(vocabulary.answers))
@@ -55,6 +55,10 @@ class MemN2N(Baseline):
             u = u + (share[:, None] @ content)[:, 0]
         logits: Tensor = self.answer(u)
         return logits
+
+    def uncounted(self) -> int:
+        """Sums over word vectors, which are most of what it does."""
+        return len(self.sentences) * self.length * self.size
 
     def state(self, events: int) -> int:
         return 4 * len(self.sentences) * self.size * events
