@@ -20,7 +20,7 @@ DECAY_BITS = 12
 INPUT_SHIFT = 6
 """Synaptic input and threshold are shifted left by this much to align with u and v."""
 STATE_LIMIT = 2**23
-"""u stays in (-2^23, 2^23], v in (-2^23, 2^23)."""
+"""u is wrapped once into (-2^23, 2^23] where it is beyond, v clipped to (-2^23, 2^23)."""
 TRACE_LIMIT = 127
 WEIGHT_FRACTION_BITS = 7
 """The learning engine works on weight << 7."""
@@ -166,18 +166,24 @@ def random_stream(seed: int, count: int) -> Float:
 
 
 class RandomStream:
-    """The stream of a seed, read at any position; drawn in blocks that are kept."""
+    """The stream of a seed, read at any position; the block drawn last is kept."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self.first = 0
         self.numbers: Float = random_stream(seed, 1024)
 
     def take(self, positions: npt.ArrayLike) -> Float:
         """The numbers at these positions, counted from 0."""
         wanted = np.asarray(positions)
-        if wanted.size and wanted.max() >= len(self.numbers):
-            self.numbers = random_stream(self.seed, 2 * int(wanted.max()))
-        taken: Float = self.numbers[wanted]
+        if wanted.size == 0:
+            return np.zeros(wanted.shape)
+        low, high = int(wanted.min()), int(wanted.max())
+        if not self.first <= low <= high < self.first + len(self.numbers):
+            self.first = low
+            later = np.random.PCG64(self.seed).advance(low)
+            self.numbers = np.random.Generator(later).random(max(1024, high - low + 1))
+        taken: Float = self.numbers[wanted - self.first]
         return taken
 
     def at(self, position: int) -> float:

@@ -44,9 +44,11 @@ def _equal(left: object, right: object) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raises ProgramError unless `name` is made of letters, digits, "_", "." and "-"."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ProgramError(f"the name {name!r} is not usable: use letters, digits, '_', '.' and '-'")
+    """Raises ProgramError unless `name` is made of letters, digits, "_", "-" and, not alone, "."."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or not name.strip("."):
+        raise ProgramError(
+            f"the name {name!r} is not usable: use letters, digits, '_', '-' and, not alone, '.'"
+        )
 
 
 def check_int(owner: str, name: str, value: int, low: int, high: int) -> None:
@@ -90,9 +92,9 @@ def integer_array(owner: str, name: str, value: Any, ndim: int, low: int, high: 
         raise ProgramError(f"{owner}: {name} has dtype {given.dtype}: give integers, rounded by the exporter")
     if given.ndim != ndim:
         raise ProgramError(f"{owner}: {name} has shape {given.shape}: give {ndim} dimension(s)")
+    if given.size and not (low <= int(given.min()) and int(given.max()) <= high):
+        raise ProgramError(f"{owner}: {name} spans {given.min()}..{given.max()}, outside {low}..{high}")
     array = np.array(given, dtype=np.int64)
-    if array.size and not (low <= array.min() and array.max() <= high):
-        raise ProgramError(f"{owner}: {name} spans {array.min()}..{array.max()}, outside {low}..{high}")
     array.setflags(write=False)
     return array
 

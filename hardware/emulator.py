@@ -24,13 +24,14 @@ from hardware.errors import RunError
 from hardware.inputs import Inputs, IntData, check_inputs
 from hardware.program import Program
 from hardware.recording import Operations, Recording, empty_probes, probe_times
-from hardware.state import PlasticState, State, initial_state
+from hardware.state import PlasticState, State, check_state, initial_state
 
 FAILURES = {
     1: "the synaptic input {value} of a step exceeds 16 bits: scale its weights or payloads down",
     2: "the current u reaches {value} and wraps beyond 24 bits: scale its input down",
     3: "the membrane potential v reaches {value} and is clipped at 24 bits: scale its input or bias down",
     5: "the payload {value} exceeds 24 bits, which no chip can send: scale its weights or payloads down",
+    6: "a projection's weights times payloads sum to {value}, beyond 32 bits: scale them down",
     4: "the payload {value} is wider than num_message_bits of a projection that carries it: scale it down",
 }
 
@@ -69,8 +70,8 @@ class Emulator:
     Args:
         program: what to run.
         strict: a run raises RunError where the chip's arithmetic would lose something: synaptic input beyond
-            16 bits, a wrap of u, a clip of v, a payload wider than its projection's num_message_bits. Clips
-            that belong to a learning rule are none of these.
+            16 bits, a projection's sum beyond 32 bits, a wrap of u, a clip of v, a payload wider than its
+            projection's num_message_bits. Clips that belong to a learning rule are none of these.
     """
 
     def __init__(self, program: Program, strict: bool = False) -> None:
@@ -97,13 +98,14 @@ class Emulator:
             The state after the last step, and what was probed.
 
         Raises:
-            RunError: an input is missing, unknown or of the wrong shape; a payload exceeds 24 bits; in strict
-                mode, also what the class says.
+            RunError: an input is missing, unknown or of the wrong shape; a payload exceeds 24 bits; the state
+                holds what no run of this program leaves; in strict mode, also what the class says.
         """
         # numba takes a second to import, which those who only build or read programs need not wait for
         from hardware import kernels
 
         steps, batch = check_inputs(self.program, inputs, state.batch)
+        check_state(self.program, state)  # the kernels look things up by these numbers
         axons = np.concatenate([inputs[part.name] for part in self.program.inputs], axis=2)
         if self.strict:
             self._check_payloads(inputs, state.step)

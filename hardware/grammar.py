@@ -108,13 +108,15 @@ def _parse_item(tokens: _Tokens) -> Item:
         return Item(position, name=value)
     if kind == "sign":
         return Item(position, bracket=_parse_bracket(tokens))
+    if len(value) > 15:
+        fail(tokens.text, position, f"the number {value[:15]}... is too long")
     if not tokens.next_is("^"):
         return Item(position, number=float(value))
     tokens.take("^")
     sign = tokens.take_sign() if tokens.next_is("+", "-") else 1
     _, digits, at = tokens.take("number")
-    if value != "2" or not digits.isdigit():
-        fail(tokens.text, at, f"powers are 2^integer, found {value}^{digits}")
+    if value != "2" or not digits.isdigit() or len(digits) > 2:
+        fail(tokens.text, at, f"powers are 2^-99 to 2^99, found {value}^{digits[:15]}")
     return Item(position, number=1.0, exponent=sign * int(digits))
 
 

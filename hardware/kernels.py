@@ -19,9 +19,9 @@ from hardware.plan import Plan
 STATE_LIMIT = 2**23
 PAYLOAD_LIMIT = 2**23 - 1
 INPUT_LOW, INPUT_HIGH = -(2**15), 2**15 - 1
-WIDE_INPUT, WIDE_CURRENT, WIDE_MEMBRANE, WIDE_PAYLOAD, NO_PAYLOAD = 1, 2, 3, 4, 5
-"""In strict mode only: input beyond 16 bits, a wrap of u, a clip of v, a payload beyond its width; and always
-a payload beyond 24 bits."""
+WIDE_INPUT, WIDE_CURRENT, WIDE_MEMBRANE, WIDE_PAYLOAD, NO_PAYLOAD, WIDE_SUM = 1, 2, 3, 4, 5, 6
+"""In strict mode only: input beyond 16 bits, a wrap of u, a clip of v, a payload beyond its width, a
+projection's sum beyond 32 bits before it is shifted right; and always a payload beyond 24 bits."""
 _OTHERS = "".join(inspect.getsource(module) for module in (kernel_types, learning_kernels, plan_module))
 VERSION = np.zeros((), dtype=[(f"sha256_{hashlib.sha256(_OTHERS.encode()).hexdigest()}", np.int8)])[()]
 """numba compiles a function anew if its own file or the type of an argument changes. The type of this one
@@ -93,8 +93,11 @@ def run_streams(
             _update(plan, neurons, output, step, strict, failure[stream])
             if failure[stream, 0] != 0:
                 break
-            _transmit(plan, neurons, output, scratch.total, counts[stream], step)
-            _transmit_plastic(plan, neurons, output, synapses.weights, scratch.total, counts[stream], step)
+            total, count = scratch.total, counts[stream]
+            _transmit(plan, neurons, output, total, count, step, strict, failure[stream])
+            _transmit_plastic(
+                plan, neurons, output, synapses.weights, total, count, step, strict, failure[stream]
+            )
             learn(plan, output, synapses, scratch, randoms[:, :, index], counts[stream], step)
             _record(plan, neurons, output, synapses, bits[stream], ints[stream], written, step)
 
@@ -232,7 +235,16 @@ def _integrate(
 
 
 @njit
-def _transmit(plan: Plan, neurons: Neurons, output: Output, total: Array, counts: Array, step: Int) -> None:
+def _transmit(
+    plan: Plan,
+    neurons: Neurons,
+    output: Output,
+    total: Array,
+    counts: Array,
+    step: Int,
+    strict: bool,
+    failure: Array,
+) -> None:
     """Spikes through fixed synapses, into the slots in which they are due."""
     sources, populations, blocks, first_block = plan.sources, plan.populations, plan.blocks, plan.first_block
     weights, post, rows = plan.weights, plan.post, plan.rows
@@ -269,8 +281,18 @@ def _transmit(plan: Plan, neurons: Neurons, output: Output, total: Array, counts
                 else:
                     _add(goal, offset, weights, block.weights + fired[entry] * size, size, strength)
             if block.shift > 0:
+                if strict:
+                    _check_sums(total, size, step, block.target, failure)
                 for neuron in range(size):
                     pending[due + neuron] += total[neuron] >> block.shift
+
+
+@njit
+def _check_sums(total: Array, count: Int, step: Int, population: Int, failure: Array) -> None:
+    for neuron in range(count):
+        summed = np.int64(total[neuron])
+        if summed != np.int32(summed):
+            _fail(failure, WIDE_SUM, step, population, neuron, summed)
 
 
 @njit
@@ -287,7 +309,15 @@ def _add(goal: Array, to: Int, weights: Array, at: Int, count: Int, strength: In
 
 @njit
 def _transmit_plastic(
-    plan: Plan, neurons: Neurons, output: Output, weights: Array, total: Array, counts: Array, step: Int
+    plan: Plan,
+    neurons: Neurons,
+    output: Output,
+    weights: Array,
+    total: Array,
+    counts: Array,
+    step: Int,
+    strict: bool,
+    failure: Array,
 ) -> None:
     """Spikes through plastic synapses, which have no delay."""
     plastic, sources, populations = plan.plastic, plan.sources, plan.populations
@@ -314,6 +344,8 @@ def _transmit_plastic(
         counts[counted] += operations
         counts[counted + 1] += operations if projection.graded else 0
         due, exponent = target.pending + slot * post, projection.exponent
+        if strict and exponent < 0:
+            _check_sums(total, post, step, projection.target, failure)
         for neuron in range(post):
             summed = np.int64(total[neuron])
             pending[due + neuron] += summed << exponent if exponent > 0 else summed >> -exponent

@@ -352,7 +352,7 @@ def _products(products: Sequence[ChipProduct]) -> Table:
             {
                 "dependency": DEPENDENCIES.index(product.dependency),
                 "mantissa": product.mantissa,
-                "right": product.shift,
+                "right": min(product.shift, 63),  # a processor shifts modulo 64
                 "left": product.exponent + arithmetic.WEIGHT_FRACTION_BITS,
                 "factor": starts[number],
                 "end": starts[number + 1],

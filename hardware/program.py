@@ -139,6 +139,14 @@ class Projection(Value):
             delays = integer_array(self.name, "delays", self.delays, 2, 0, MAX_DELAY)
             check_shape(self.name, "delays", delays, self.weights.shape)
             object.__setattr__(self, "delays", delays)
+        if self.storage == "dense" and np.any(self.delays) and self.weight_exp < 0 and self.num_message_bits:
+            largest = int(np.abs(self.weights).sum(axis=1).max()) * (2**self.num_message_bits - 1)
+            if largest >= 2**31:
+                raise ProgramError(
+                    f"{self.name}: weights times payloads may sum to {largest}, beyond 32 bits, which Lava "
+                    "does not wrap in a dense projection with delays: store it sparsely, or use fewer "
+                    "message bits"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,6 +263,8 @@ class Program:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("inputs", "populations", "projections", "plastic", "probes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         self.validate()
 
     @cached_property
@@ -266,6 +276,13 @@ class Program:
     def validate(self) -> None:
         """Check everything that involves more than one part; raises ProgramError."""
         check_name(self.name)
+        if not self.inputs:
+            raise ProgramError(
+                f"{self.name}: no inputs, whose length says how many steps a run has: add input axons"
+            )
+        for name, value in self.attributes.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise ProgramError(f"attribute {name!r} is {value!r}: attributes are texts")
         projections: tuple[Projection | PlasticProjection, ...] = (*self.projections, *self.plastic)
         check_unique(
             "part",

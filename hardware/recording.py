@@ -115,8 +115,8 @@ def save_recording(recording: Recording, path: str | Path) -> None:
 def load_recording(path: str | Path) -> Recording:
     """Read a recording. Raises FileError if it is missing, truncated, foreign, changed or incomplete."""
     leaves: dict[str, Any] = dict(store.read(path, "recording"))
-    keys = [(name.split("/")[1], name.split("/")[2]) for name in leaves if name.startswith("probes/")]
     try:
+        keys = [(name.split("/")[1], name.split("/")[2]) for name in leaves if name.startswith("probes/")]
         operations = None
         if "operations/names" in leaves:
             operations = Operations(*(leaves[f"operations/{field.name}"] for field in fields(Operations)))
@@ -130,3 +130,5 @@ def load_recording(path: str | Path) -> Recording:
         )
     except KeyError as error:
         raise FileError(f"{path}: dataset {error} is missing: write the file again") from error
+    except (IndexError, TypeError, ValueError) as error:
+        raise FileError(f"{path}: no recording ({error}): write the file again") from error

@@ -155,6 +155,10 @@ class ChipRule:
             if text
         }
         object.__setattr__(self, "series", series)
+        for text in texts.values():
+            if found := re.search(r"\.|\b0\d|[^\S ]", text):
+                reason = f"{found[0]!r}, but Lava reads whole numbers without leading zeros, on one line,"
+                fail(text, found.start(), reason)
         if not series:
             raise RuleError("the learning rule is empty: give dw, dd or dt")
         if len({product.decimation for product in self._all if product.dependency == "u"}) > 1:

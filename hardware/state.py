@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hardware import store
-from hardware.arithmetic import Int32, quantise_weights
+from hardware.arithmetic import TAG_LIMITS, TRACE_LIMIT, WEIGHT_LIMITS, Int32, quantise_weights
 from hardware.checks import Value
 from hardware.errors import FileError, RunError
 from hardware.program import PlasticProjection, Program
@@ -98,6 +98,28 @@ def initial_state(program: Program, batch: int) -> State:
     )
 
 
+def check_state(program: Program, state: State) -> None:
+    """Raises RunError where synapses hold numbers that no run of this program leaves after so many steps."""
+    for part in program.plastic:
+        past = (0, state.step % part.rule.t_epoch)
+        limits = {
+            "weights": WEIGHT_LIMITS[part.sign_mode],
+            **TAG_LIMITS,
+            "x1": (0, 255),
+            "x2": (0, TRACE_LIMIT),
+        }
+        limits |= {"tx": past, "ty": past}
+        if not part.three_factor:  # which otherwise send what they like
+            limits |= dict.fromkeys(("y1", "y2", "y3"), (0, TRACE_LIMIT))
+        for name, (low, high) in limits.items():
+            array = getattr(state.plastic[part.name], name)
+            if array.size and not (low <= array.min() and array.max() <= high):
+                raise RunError(
+                    f"{part.name}: {name} spans {array.min()}..{array.max()} after {state.step} steps, "
+                    f"outside {low}..{high}: give a state that a run of this program has left"
+                )
+
+
 def save_state(state: State, path: str | Path) -> None:
     """Write a state as HDF5; the file appears complete or not at all. Raises FileError."""
     leaves: dict[str, store.Leaf] = {"step": np.asarray(state.step), "batch": np.asarray(state.batch)}
@@ -113,8 +135,8 @@ def save_state(state: State, path: str | Path) -> None:
 def load_state(path: str | Path, program: Program) -> State:
     """Read a state of `program`.
 
-    Raises FileError if the file is missing, truncated, foreign or changed, or if it belongs to a program of
-    other parts or sizes.
+    Raises FileError if the file is missing, truncated, foreign or changed, if it belongs to a program of
+    other parts or sizes, or if a number in it is out of its range.
     """
     leaves = store.read(path, "state")
     try:
@@ -133,6 +155,10 @@ def load_state(path: str | Path, program: Program) -> State:
         raise FileError(f"{path}: dataset {error} is missing: it is no state of {program.name!r}") from error
     if leaves:
         raise FileError(f"{path}: {sorted(leaves)} belong to no part of {program.name!r}: give its own state")
+    try:
+        check_state(program, state)
+    except RunError as error:
+        raise FileError(f"{path}: {error}") from error
     return state
 
 

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from hardware import program as chip
+from hardware.arithmetic import half_payload
 from hardware.errors import ProgramError, RuleError
 from hardware.host import ClockLine, Host, Readout, Schedule, TimeAxons, TokenAxons
 from hardware.lowering import lower, realised
@@ -368,7 +369,13 @@ def chip_rules(level: Level, payload: int, full: int) -> list[ChipRule]:
     heads = level.memory.heads
     rates = {name: rate.expand(heads).tolist() for name, rate in level.memory.rates().items()}
     by_head = [{name: rate[h] for name, rate in rates.items()} for h in range(heads)]
-    return [lower(rule, own, x1_level=payload // 2, x1_tau=LONGEST_TAU, w_max=full) for own in by_head]
+    level_of_x1 = x1_level(payload)
+    return [lower(rule, own, x1_level=level_of_x1, x1_tau=LONGEST_TAU, w_max=full) for own in by_head]
+
+
+def x1_level(payload: int) -> int:
+    """What a graded spike of this payload sets x1 to."""
+    return int(half_payload(np.array([payload], np.int32))[0])
 
 
 def realised_strengths(level: Level) -> list[list[float]]:
@@ -380,7 +387,7 @@ def realised_strengths(level: Level) -> list[list[float]]:
     payload = safe_payload(level.memory.keys, full)
     with expressible():
         lowered = chip_rules(level, payload, full)
-        rates = [realised(rule, own, x1_level=payload // 2, w_max=full) for own in lowered]
+        rates = [realised(rule, own, x1_level=x1_level(payload), w_max=full) for own in lowered]
     return [[p.coefficient * rate for p, rate in zip(rule.products, own, strict=True)] for own in rates]
 
 

@@ -9,13 +9,14 @@ three-factor rules on weights and tags, epochs of 1 to 16 steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hardware.emulator import Emulator
-from hardware.errors import RuleError, RunError
+from hardware.errors import ProgramError, RuleError, RunError
 from hardware.inputs import IntData
 from hardware.program import (
     GRADED_MODES,
@@ -28,7 +29,6 @@ from hardware.program import (
     Program,
     Projection,
     SignMode,
-    Storage,
 )
 from hardware.rules import ChipRule
 
@@ -182,21 +182,22 @@ class _Draft:
         )
         weights = self._weights(mode, target, source)
         single = int(self.random.integers(0, 8))
-        storage_: Storage = storage
-        self.projections.append(
-            Projection(
-                f"d{len(self.projections)}",
-                source,
-                target,
-                weights,
-                weight_exp=int(self.random.integers(-8, 8)),
-                num_weight_bits=int(self._pick(8, 8, 8, 4, 1)),
-                sign_mode=mode,
-                num_message_bits=int(self._pick(8, 16, 24) if source in self.relays else self._pick(0, 0, 8)),
-                delays=self._pick(0, 0, single, self.random.integers(0, 8, weights.shape)),
-                storage=storage_,
-            )
+        made = partial(
+            Projection,
+            f"d{len(self.projections)}",
+            source,
+            target,
+            weights,
+            weight_exp=int(self.random.integers(-8, 8)),
+            num_weight_bits=int(self._pick(8, 8, 8, 4, 1)),
+            sign_mode=mode,
+            num_message_bits=int(self._pick(8, 16, 24) if source in self.relays else self._pick(0, 0, 8)),
+            delays=self._pick(0, 0, single, self.random.integers(0, 8, weights.shape)),
         )
+        try:
+            self.projections.append(made(storage=storage))
+        except ProgramError:  # payloads too wide for a dense one with delays
+            self.projections.append(made(storage="sparse"))
 
     def _plastic(self, name: str) -> PlasticProjection:
         graded: Graded = self._pick("none", "none", *GRADED_MODES)
@@ -255,5 +256,5 @@ class _Draft:
         small, exponent = self.random.integers(1, 8), self.random.integers(-7, 3)
         literal: str = self._pick("", f"{small}*", f"2^{exponent}*", f"{small}*2^{exponent}*")
         dependency = self._pick("x0", "y0", "x0", "y0", f"u{decimation}")
-        factors = [self._pick(*FACTORS) for _ in range(self.random.integers(0, 4))]
+        factors = [self._pick(*FACTORS) for _ in range(self._pick(0, 1, 2, 3, 3, 12))]
         return literal + "*".join([dependency, *factors])

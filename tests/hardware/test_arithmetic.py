@@ -202,3 +202,6 @@ def test_a_stream_is_read_at_any_position():
         assert stream.at(position) == expected[position]
     np.testing.assert_array_equal(stream.take([7, 4000, 7]), expected[[7, 4000, 7]])
     np.testing.assert_array_equal(stream.take(np.zeros(0, dtype=int)), [])
+    far = np.random.Generator(np.random.PCG64(9).advance(2**50)).random(3)
+    np.testing.assert_array_equal(stream.take(2**50 + np.array([0, 2])), far[[0, 2]])
+    assert len(stream.numbers) <= 1024

@@ -84,7 +84,12 @@ FAULTS = (
     Fault(
         "products are shifted one bit too little",
         "plan.py",
-        (('"right": product.shift', '"right": max(0, product.shift - 1)'),),
+        (('"right": min(product.shift, 63)', '"right": max(0, min(product.shift, 63) - 1)'),),
+    ),
+    Fault(
+        "products are shifted modulo 64 bits",
+        "plan.py",
+        (('"right": min(product.shift, 63)', '"right": product.shift'),),
     ),
     Fault(
         "the x stream has another seed",

@@ -204,7 +204,7 @@ def test_another_unit_is_refused(tmp_path, unit):
 def test_a_column_says_which_parts_have_an_array(make_program, tmp_path):
     population = dataclasses.replace(make_program(0).populations[0], bias_mant=3)
     vector = dataclasses.replace(population, name="vector", bias_mant=np.arange(population.size))
-    program = Program("two", (), (population, vector))
+    program = Program("two", make_program(0).inputs, (population, vector))
     save(program, tmp_path / "program.h5")
     with h5py.File(tmp_path / "program.h5") as file:
         assert file["populations/bias_mant"][()].tolist() == [3, -(2**15)]

@@ -222,6 +222,9 @@ def test_only_overflowing_spikes_count_in_overflow_mode(engine):
         ("2*x0*x1 - 2*x0*x1 - x0", -1),
         # 7 * 150^4 = 3543750000 is -751217296 in 32 bits; right shift by 4 * 9 + 4 - 15 = 25
         ("7*x0*(w+50)*(w+50)*(w+50)*(w+50)", -23),
+        # 100^9 is -1486618624 in 32 bits: 70 bits to the right -1 is left of it, and 0 of a positive one
+        ("x0*w*w*w*w*w*w*w*w*w", -1),
+        ("-x0*w*w*w*w*w*w*w*w*w", 0),
     ],
 )
 def test_products_are_scaled_by_hand(engine, dw, change):

@@ -20,6 +20,8 @@ from hardware import (
     Schedule,
     TimeAxons,
     TokenAxons,
+    load,
+    save,
 )
 
 RULE = ChipRule("x0*x1", x1_tau=3)
@@ -56,6 +58,34 @@ def test_equality_compares_arrays():
     assert plastic() == plastic()
     assert plastic() != plastic(rule=ChipRule("x0*x1", x1_tau=4))
     assert Population("n", 3, bias_mant=1) != Population("n", 3, bias_mant=np.array([1, 1, 2]))
+
+
+def test_parts_may_be_lists(tmp_path):
+    listed = base(inputs=[*base().inputs], populations=[*base().populations], probes=[Probe("n")])
+    assert listed == base(probes=(Probe("n"),))
+    save(listed, tmp_path / "p.h5")
+    assert load(tmp_path / "p.h5") == listed
+
+
+@pytest.mark.parametrize("name", [".", "..", "", "a/b"])
+def test_names_that_are_no_names_of_datasets_are_refused(name):
+    with pytest.raises(ProgramError, match="not usable"):
+        InputAxons(name, 1)
+
+
+def test_numbers_beyond_64_bits_are_not_taken_for_others():
+    with pytest.raises(ProgramError, match="18446744073709551611"):
+        Projection("s", "in", "n", np.array([[2**64 - 5]], dtype=np.uint64))
+
+
+def test_lava_would_not_wrap_the_sum_of_a_dense_projection_with_delays():
+    weights = np.full((1, 2), 254)
+    wide = Projection("s", "in", "n", weights, weight_exp=-8, num_message_bits=22, delays=1)
+    dataclasses.replace(wide, num_message_bits=24, storage="sparse")
+    dataclasses.replace(wide, num_message_bits=24, delays=0)
+    dataclasses.replace(wide, num_message_bits=24, weight_exp=0)
+    with pytest.raises(ProgramError, match="may sum to 8522825220, beyond 32 bits"):
+        dataclasses.replace(wide, num_message_bits=24)
 
 
 def test_arrays_are_copied_and_frozen():
@@ -138,6 +168,8 @@ def test_plastic_limits(fields, complaint):
     ("parts", "complaint"),
     [
         ({"populations": (Population("in", 3),)}, "'in' is defined twice"),
+        ({"inputs": ()}, "no inputs"),
+        ({"attributes": {"epochs": 3}}, "attribute 'epochs' is 3"),
         ({"projections": (Projection("s", "out", "n", np.ones((3, 2), int)),)}, "source 'out'"),
         ({"projections": (Projection("s", "in", "in", np.ones((2, 2), int)),)}, "target 'in'"),
         ({"projections": (Projection("s", "in", "n", np.ones((2, 3), int)),)}, r"need \(3, 2\)"),

@@ -3,9 +3,10 @@ from __future__ import annotations
 import dataclasses
 
 import h5py
+import numpy as np
 import pytest
 
-from hardware import Emulator, FileError, RunError, load_recording, save_recording
+from hardware import Emulator, FileError, RunError, load_recording, save_recording, store
 
 
 @pytest.fixture
@@ -36,3 +37,18 @@ def test_a_changed_recording_is_refused(recording, tmp_path):
 def test_what_was_not_probed_is_named(recording):
     with pytest.raises(RunError, match=r"\('cells', 'weights'\)"):
         recording["cells", "weights"]
+
+
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        {"probes/x": np.zeros(3, np.int64)},
+        {"first_step": "one"},
+        {"steps": np.zeros(3, np.int64)},
+    ],
+)
+def test_files_that_hold_something_else_are_refused(recording, tmp_path, leaves):
+    about = {"runner": "emulator", "first_step": np.asarray(1), "steps": np.asarray(7)}
+    store.write(tmp_path / "run.h5", "recording", about | leaves)
+    with pytest.raises(FileError, match=r"run\.h5: no recording"):
+        load_recording(tmp_path / "run.h5")

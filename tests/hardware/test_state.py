@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hardware import (
     Emulator,
     FileError,
+    RunError,
     load_state,
     save_recording,
     save_state,
@@ -132,3 +133,36 @@ def test_states_with_wrong_parts_are_refused(stored, name, value, complaint):
     store.write(path, "state", leaves | ({} if value is None else {name: value}))
     with pytest.raises(FileError, match=complaint):
         load_state(path, program)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("tx", 2**30), ("ty", -1), ("weights", 40000), ("x1", 256), ("x2", -1), ("y1", 128)],
+)
+def test_numbers_that_no_run_leaves_are_refused(outcome, make_program, make_inputs, tmp_path, field, value):
+    """The kernels look things up by some of them."""
+    program = make_program(4)
+    inputs = make_inputs(program, 9, 2)
+    state, _ = outcome(Emulator, program, inputs)
+    part = next(
+        part
+        for part in program.plastic
+        if getattr(state.plastic[part.name], field).size and not (field[0] == "y" and part.three_factor)
+    )
+    getattr(state.plastic[part.name], field)[-1] = value
+    with pytest.raises(RunError, match=f"{part.name}: {field} spans .* outside"):
+        Emulator(program).run(state, inputs)
+    save_state(state, tmp_path / "wrong.h5")
+    with pytest.raises(FileError, match=f"wrong.h5: {part.name}: {field} spans"):
+        load_state(tmp_path / "wrong.h5", program)
+
+
+def test_spike_times_of_another_epoch_are_refused(make_program, tmp_path):
+    """A step of the last spike beyond those that the epoch has had so far."""
+    program = make_program(4)
+    state = Emulator(program).initial_state(1)
+    state.step = program.plastic[0].rule.t_epoch
+    state.plastic[program.plastic[0].name].tx[:] = 1
+    save_state(state, tmp_path / "wrong.h5")
+    with pytest.raises(FileError, match=r"tx spans 1\.\.1"):
+        load_state(tmp_path / "wrong.h5", program)

@@ -81,6 +81,17 @@ FAILING = {
         spikes_at((2, 1, 0, -100)),
         "population 'n', neuron 1, step 3, stream 1: the synaptic input -51200 of a step exceeds 16 bits",
     ),
+    # 254 * (2^23 - 1) twice is beyond 2^31; what is left after the shift, and after the others, is not
+    "a sum beyond 32 bits, shifted": (
+        driven(
+            *(
+                Projection(f"p{n}", "in", "n", [[0, 0, 0], row], weight_exp=-8, num_message_bits=24)
+                for n, row in enumerate(([254, 254, 0], [-254, 0, 0], [0, -254, 0]))
+            )
+        ),
+        spikes_at((3, 1, 0, 2**23 - 1), (3, 1, 1, 2**23 - 1)),
+        "population 'n', neuron 1, step 3, stream 1: a projection's weights times payloads sum to 4261412356",
+    ),
     # 32640 * 64 per step: the fifth passes 2^23
     "wrap of u": (
         driven(STRONG, du=-1, dv=4096),

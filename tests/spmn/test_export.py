@@ -14,7 +14,7 @@ from hardware.schedule import encode
 from spmn.datasets.babi import Story
 from spmn.errors import ExportError
 from spmn.events import STATEMENT, Stream, collate, stream
-from spmn.export import LAG, LONGEST_TAU, MEMORY_BITS, export, room
+from spmn.export import LAG, LONGEST_TAU, MEMORY_BITS, chip_rules, export, full_memory, room
 from spmn.network import SPMN
 from spmn.runners import answer_on, chip_events
 from spmn.settings import Network
@@ -154,6 +154,17 @@ def test_nothing_overflows_in_any_network_at_any_time(
     assert recording["decoder", "spikes"].any()
     full = {name: np.full_like(spikes, 1) for name, spikes in inputs.items() if name in ("write", "bias")}
     emulator.run(emulator.initial_state(len(streams)), {**inputs, **full})
+
+
+@pytest.mark.parametrize("payload", [3, 5, 7, 8])
+def test_rates_of_a_rule_count_with_what_the_payload_sets_x1_to(network: SPMN, payload: int) -> None:
+    """Half of 7 is 4 on the chip, which rounds to even."""
+    half = {3: 2, 5: 2, 7: 4, 8: 4}[payload]
+    full, memory, heads = full_memory(6), network.levels[0].memory, network.settings.heads
+    rates = {name: rate.expand(heads).tolist() for name, rate in memory.rates().items()}
+    for h, found in enumerate(chip_rules(network.levels[0], payload, full)):
+        own = {name: rate[h] for name, rate in rates.items()}
+        assert found == lower(memory.rule, own, x1_level=half, x1_tau=LONGEST_TAU, w_max=full)
 
 
 @pytest.mark.parametrize(("bits", "payload", "shift"), [(8, 8, 0), (6, 16, 2), (4, 16, 4)])
