@@ -45,11 +45,13 @@ def measure_window(
         [len(delta)] weight at the end of the epoch of the later spike, minus `weight`.
 
     Raises:
-        RunError: no delta.
+        RunError: no delta, or a payload beyond 8 bits, with which the synapse itself would fire the neuron.
     """
     delta = [int(value) for value in delta]
     if not delta:
         raise RunError("no delta to measure: give at least one")
+    if not 1 <= payload <= 255:
+        raise RunError(f"payload is {payload}: give 1..255")
     # one step for the teacher's synapse, and step numbers start at 1
     pre_step = max(0, -min(delta)) + 2
     last = pre_step + max(0, *delta)

@@ -78,7 +78,7 @@ class Exact(nn.Module):
         slope: steepness of the surrogate gradient, as `spmn.settings.Network.slope`.
 
     Raises:
-        RunError: a name in `trained` is no fixed projection.
+        RunError: a name in `trained` is no fixed projection, or projections may sum to 2^52 or more.
     """
 
     def __init__(

@@ -167,7 +167,7 @@ class Block(nn.Module):
         if bound >= EXACT:
             raise RunError(
                 f"{projections[0].name}: {self.sources.size} axons with payloads may sum to {bound:.3g}, the "
-                "exact mode computes up to 2^52: split the projection"
+                "exact mode computes up to 2^52: use fewer message bits, or the emulator"
             )
         self.plain = bound < SMALL and self.exponent == 0
         self.register_buffer("fixed", fixed, persistent=False)

@@ -53,3 +53,9 @@ def test_rounding_depends_on_the_seed_only():
 def test_no_delta_is_refused():
     with pytest.raises(RunError, match="no delta"):
         measure_window(pair_rule(), [])
+
+
+@pytest.mark.parametrize("payload", [0, 256])
+def test_payloads_that_would_fire_the_neuron_are_refused(payload):
+    with pytest.raises(RunError, match=f"payload is {payload}"):
+        measure_window(ChipRule("y0"), [5], payload=payload)
