@@ -56,7 +56,7 @@ class Costs:
     parameter_count: int
     footprint: int
 
-    def rows(self, questions: int | None = None) -> list[tuple[str, str]]:
+    def rows(self, questions: int | None = None) -> list[tuple[str, int]]:
         """(NeuroBench's name or ours, mean per stream), or per question if `questions` were asked in all."""
         count = questions or len(self.effective_acs)
         per = {
@@ -66,12 +66,15 @@ class Costs:
             "Membrane updates": self.membrane_updates,
             "Plastic updates": self.plastic_updates,
         }
+        return [(name, round(int(values.sum()) / count)) for name, values in per.items()]
+
+    def whole_rows(self) -> list[tuple[str, int | float]]:
+        """What is of the program and the run as a whole."""
         return [
-            *((name, f"{int(values.sum()) / count:,.0f}") for name, values in per.items()),
-            ("Activation sparsity", f"{float(self.activation_sparsity.mean()):.4f}"),
-            ("Connection sparsity", f"{self.connection_sparsity:.4f}"),
-            ("Parameter count", f"{self.parameter_count:,}"),
-            ("Footprint", f"{self.footprint:,} bytes"),
+            ("Activation sparsity", round(float(self.activation_sparsity.mean()), 4)),
+            ("Connection sparsity", round(self.connection_sparsity, 4)),
+            ("Parameter count", self.parameter_count),
+            ("Footprint, bytes", self.footprint),
         ]
 
 

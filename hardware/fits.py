@@ -140,30 +140,31 @@ class Placement:
         """Chips whose cores together are enough."""
         return -(-len(self.cores) // self.chip["cores"])
 
-    def population_rows(self) -> list[tuple[str, ...]]:
+    def population_rows(self) -> list[tuple[str | int, ...]]:
         """(population, neurons, cores, synapses, kbit of synaptic memory, input axons, output axons)."""
         return [
             (
                 placed.name,
-                f"{placed.use.neurons:,}",
-                f"{len(placed.cores):,}",
-                f"{placed.synapses:,}",
-                f"{-(-placed.use.synaptic_memory // 1024):,}",
-                f"{placed.use.input_axons:,}",
-                f"{placed.use.output_axons:,}",
+                placed.use.neurons,
+                len(placed.cores),
+                placed.synapses,
+                -(-placed.use.synaptic_memory // 1024),
+                placed.use.input_axons,
+                placed.use.output_axons,
             )
             for placed in self.populations
         ]
 
-    def resource_rows(self) -> list[tuple[str, ...]]:
+    def resource_rows(self) -> list[tuple[str, int, int, float | None, int | None, int | None, str]]:
         """(resource, used, available, % used, fullest core, limit of a core, source of the limit).
 
         Available is what the cores in use have; for the cores themselves, what the chips have.
         """
         limit = self.chip.limits["cores"]
         used, available = len(self.cores), self.cores_available
-        rows: list[tuple[str, ...]] = [
-            ("cores", f"{used:,}", f"{available:,}", _percent(used, available), "", "", _source(limit))
+        share = _percent(used, available)
+        rows: list[tuple[str, int, int, float | None, int | None, int | None, str]] = [
+            ("cores", used, available, share, None, None, _source(limit))
         ]
         for resource in Use._fields:
             limit = self.chip.limits[resource]
@@ -172,11 +173,11 @@ class Placement:
             rows.append(
                 (
                     resource.replace("_", " "),
-                    f"{used:,}",
-                    f"{available:,}",
+                    used,
+                    available,
                     _percent(used, available),
-                    f"{max(each, default=0):,}",
-                    f"{limit.value:,}",
+                    max(each, default=0),
+                    limit.value,
                     _source(limit),
                 )
             )
@@ -568,8 +569,8 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(quoted[:3] if more else quoted) + more
 
 
-def _percent(used: int, available: int) -> str:
-    return f"{100 * used / available:.1f}" if available else "-"
+def _percent(used: int, available: int) -> float | None:
+    return round(100 * used / available, 1) if available else None
 
 
 def _source(limit: Limit) -> str:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hardware.errors import HardwareError
@@ -18,6 +16,9 @@ from spmn import data_cli, program_cli, stage_cli
 from spmn.errors import SettingsError, SpmnError, Stopped
 from spmn.pretrained import located
 from spmn.progress import progress
+from spmn.settings import refuse
+from spmn.stage_cli import MemoryBits, Threads
+from spmn.terminal import console, plain, table, typed
 
 app = typer.Typer(
     help="A spiking memory network: train it, look into it, run it as integers on a chip emulator.",
@@ -30,7 +31,6 @@ sweep_app = typer.Typer(help="Train one network per task and seed.", no_args_is_
 app.add_typer(train_app, name="train")
 app.add_typer(data_cli.app, name="data")
 app.add_typer(sweep_app, name="sweep")
-console = Console()
 for command in (program_cli.info, program_cli.run, program_cli.fits, program_cli.conform):
     app.command()(command)
 train_app.command("similarity")(stage_cli.train_similarity)
@@ -41,14 +41,11 @@ Tasks = Annotated[str, typer.Option(help="bAbI tasks, such as 1,2,15 or 1-3.")]
 DataFolder = Annotated[
     Path | None, typer.Option("--data", help="Folder of official bAbI files, such as en-10k.")
 ]
-MemoryBits = Annotated[int, typer.Option(help="Bits of the plastic memory on the chip.", min=2, max=8)]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting other than the preset's, such as depth=2."),
 ]
-RUN: Any = typer.Argument(
-    metavar="RUN", help="Folder of a training run, or a name like babi/16.", parser=located
-)
+RUN: Any = typer.Argument(metavar="RUN", help="Folder of a training run, or a name like babi/16.")
 RunFolder = Annotated[Path, RUN]
 
 
@@ -64,23 +61,19 @@ def train_babi(
     changes: Changes = None,
     seed: Annotated[int, typer.Option(help="Of weights, batches and generated stories.")] = 0,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where torch computes.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: Threads = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a stopped run in it goes on.")] = None,
 ) -> None:
     """Train on bAbI question answering; the same command goes on after an interruption.
 
     On several processes: torchrun --standalone --nproc-per-node 2 -m spmn train babi ...
     """
-    import torch
-
     from spmn import parallel, plots, training
     from spmn.datasets.babi import parse_tasks
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError(
-            "--device cuda, but torch sees no CUDA device; use --device cpu (spmn doctor tells more)"
-        )
-    tasks = tasks or ("1-20" if preset == "joint" else "1")
+    parallel.check_device(device)
+    if tasks is None:
+        tasks = "1-20" if preset == "joint" else "1"
     source, chosen = training.babi(parse_tasks(tasks), data, preset, epochs, seed, changes or ())
     folder = out or Path("runs") / f"babi-{tasks.replace(',', '_')}-{preset}-seed{seed}"
     with parallel.joined(device) as group:
@@ -128,7 +121,9 @@ def sweep_babi(
     preset: Annotated[str, typer.Option(help="Settings to start from; a wrong name lists them.")] = "default",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training stories.", min=1)] = None,
     changes: Changes = None,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; without it, as fit the cores.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time; without it, as fit the cores.", min=1)
+    ] = None,
     threads_per_job: Annotated[int, typer.Option(help="CPU threads of each run.", min=1)] = 1,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where torch computes.")] = "cpu",
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/sweep"),
@@ -156,6 +151,8 @@ def sweep_babi(
         for task in parse_tasks(tasks)
         for seed in sweep.parse_seeds(seeds)
     ]
+    for job in planned:
+        job.look()  # what cannot be trained is refused before a table is shown
     start = sweep.Process if ray is None else sweep.Cluster(ray).start
     room = len(os.sched_getaffinity(0)) // threads_per_job if ray is None else len(planned)
     try:
@@ -164,21 +161,21 @@ def sweep_babi(
                 planned,
                 folder / "sweep.json",
                 start,
-                jobs or max(room, 1),
+                max(room, 1) if jobs is None else jobs,
                 lambda jobs: live.update(_sweep_table(jobs)),
             )
     finally:
-        table = Table(
+        errors_by_task = table(
             "task", "seeds", "mean error", "min", "max", "mean time", title=f"{out}: validation error"
         )
         for task, of in sweep.summary(planned).items():
             errors = (f"{of[name]:.2%}" for name in ("mean", "min", "max"))
-            table.add_row(str(task), f"{of['seeds']:.0f}", *errors, f"{of['seconds']:.0f} s")
+            errors_by_task.add_row(str(task), f"{of['seeds']:.0f}", *errors, f"{of['seconds']:.0f} s")
         console.line(0 if console.is_terminal else 1)  # elsewhere Live leaves its line open
-        console.print(table)
+        console.print(errors_by_task)
     if failed := [job for job in planned if job.state == sweep.FAILED]:
         for job in failed:
-            console.print(f"{job.folder.name} failed: {job.reason}", markup=False, soft_wrap=True)
+            console.print(f"{job.folder.name} failed: {job.reason}")
         raise SpmnError(
             f"{len(failed)} of {len(planned)} runs failed, see {out}/*.log; the same command tries them again"
         )
@@ -187,12 +184,12 @@ def sweep_babi(
 def _sweep_table(jobs: Any) -> Table:
     order = ("running", "failed", "stopped", "waiting", "done")
     counts = [f"{n} {state}" for state in order if (n := sum(job.state == state for job in jobs))]
-    table = Table("run", "state", "epochs", "lowest error", "time", caption=", ".join(counts))
+    states = table("run", "state", "epochs", "lowest error", "time", caption=", ".join(counts))
     for job in sorted(jobs, key=lambda job: order.index(job.state)):
         error = "" if job.error is None else f"{job.error:.2%}"
         epochs = f"{len(job.metrics)}/{job.length}"
-        table.add_row(job.folder.name, job.state, epochs, error, f"{job.seconds:.0f} s")
-    return table
+        states.add_row(job.folder.name, job.state, epochs, error, f"{job.seconds:.0f} s")
+    return states
 
 
 @app.command()
@@ -212,7 +209,9 @@ def evaluate(
         typer.Option(help="torch (float), or integers: emulator, exact, reference, lava, lava-models."),
     ] = "torch",
     limit: Annotated[int | None, typer.Option(help="Questions per task, in whole stories.", min=1)] = None,
-    memory_bits: MemoryBits = 6,
+    memory_bits: Annotated[
+        int | None, typer.Option(help="Bits of the plastic memory on the chip. [default: 6]", min=2, max=8)
+    ] = None,
     program: Annotated[
         Path | None, typer.Option(help="Run this program (.h5) instead of exporting the network.")
     ] = None,
@@ -220,7 +219,6 @@ def evaluate(
 ) -> None:
     """Error per task, spike rates, and agreement with torch."""
     from hardware.files import load
-    from spmn.export import MEMORY_BITS
     from spmn.report import evaluate as score
 
     folder = None if data is None else str(data)
@@ -228,34 +226,34 @@ def evaluate(
         raise SettingsError("name either a RUN folder or --pretrained SET, such as --pretrained babi")
     if run is None:
         assert pretrained is not None
-        if program is not None or memory_bits != MEMORY_BITS:
-            raise SettingsError(
-                "--program and --memory-bits go with a RUN; --pretrained runs the programs that come with it"
-            )
+        refuse(
+            "goes with a RUN; --pretrained runs the programs that come with it",
+            program=program,
+            memory_bits=memory_bits,
+        )
         _evaluate_pretrained(pretrained, tasks, folder, split or "test", runner, limit, as_json)
         return
-    if tasks is not None:
-        raise SettingsError("--tasks goes with --pretrained; a run is scored on its own tasks")
+    refuse("goes with --pretrained; a run is scored on its own tasks", tasks=tasks)
     loaded = None if program is None else load(program)
-    report = score(run, folder, split or "valid", runner, limit, memory_bits, loaded)
+    report = score(located(run), folder, split or "valid", runner, limit, memory_bits, loaded)
     if as_json:
         print(json.dumps(report.to_dict(), indent=1))
         return
-    table = Table(title=f"{run}: {report.split} stories, runner: {report.runner}")
+    errors = Table(title=f"{run}: {report.split} stories, runner: {report.runner}")
     for column in ("task", "questions", "error", "error of torch"):
-        table.add_column(column, justify="right")
+        errors.add_column(column, justify="right")
     for task, error in report.errors.items():
-        table.add_row(
+        errors.add_row(
             str(task), str(report.questions[task]), f"{error:.2%}", f"{report.torch_errors[task]:.2%}"
         )
-    table.add_row(
+    errors.add_row(
         "mean",
         str(sum(report.questions.values())),
         f"{report.mean:.2%}",
         f"{report.torch_mean:.2%}",
         style="bold",
     )
-    console.print(table)
+    console.print(errors)
     console.print(f"agreement with torch: {report.agreement:.2%}")
     if report.cost:
         low, high = report.cost["low_energy"], report.cost["high_energy"]
@@ -290,14 +288,14 @@ def _evaluate_pretrained(
     from spmn.datasets.babi import parse_tasks
     from spmn.report import evaluate_pretrained
 
-    with progress(Console(stderr=True)) as bar:
+    with progress(plain(stderr=True), transient=True) as bar:
         shown = bar.add_task("", total=None)
 
         def scored(task: int, report: Any) -> None:
             bar.update(shown, description=f"task {task}: error {report.errors[task]:.2%}")
 
         reports = evaluate_pretrained(
-            name, parse_tasks(tasks) if tasks else None, data, split, runner, limit, scored
+            name, None if tasks is None else parse_tasks(tasks), data, split, runner, limit, scored
         )
     mean = sum(report.mean for report in reports.values()) / len(reports)
     torch_mean = sum(report.torch_mean for report in reports.values()) / len(reports)
@@ -308,7 +306,7 @@ def _evaluate_pretrained(
         )
         return
     first = next(iter(reports.values()))
-    table = Table(title=f"pretrained {name}: {first.split} stories, runner: {first.runner}")
+    errors = Table(title=f"pretrained {name}: {first.split} stories, runner: {first.runner}")
     for column in (
         "task",
         "questions",
@@ -317,15 +315,15 @@ def _evaluate_pretrained(
         "equal answers",
         "operations per question",
     ):
-        table.add_column(column, justify="right")
+        errors.add_column(column, justify="right")
     for task, report in reports.items():
         operations = f"{report.cost['synaptic_operations']:,.0f}" if report.cost else ""
         scores = (report.errors[task], report.torch_errors[task], report.agreement)
-        table.add_row(
+        errors.add_row(
             str(task), str(report.questions[task]), *(f"{score:.2%}" for score in scores), operations
         )
-    table.add_row("mean", "", f"{mean:.2%}", f"{torch_mean:.2%}", style="bold")
-    console.print(table)
+    errors.add_row("mean", "", f"{mean:.2%}", f"{torch_mean:.2%}", style="bold")
+    console.print(errors)
 
 
 @app.command()
@@ -339,11 +337,11 @@ def export(
     from spmn.export import export as to_program
     from spmn.runs import open_run
 
-    opened = open_run(run)
+    opened = open_run(located(run))
     program = to_program(
         opened.trained(),
         memory_bits=memory_bits,
-        attributes={"tasks": str(opened.source.tasks), "run": run.name},
+        attributes={"tasks": str(opened.source.tasks), "run": opened.folder.name},
     )
     save(program, out)
     console.print(f"wrote {out}: {program_cli.summary(program)}; next: spmn info {out}")
@@ -365,18 +363,25 @@ def finetune(
     from hardware.files import save
     from spmn.events import stream
     from spmn.export import export as to_program
+    from spmn.finetune import BATCH, check
     from spmn.finetune import finetune as tune
     from spmn.report import splits_of
     from spmn.runs import open_run
 
-    opened = open_run(run)
+    check(epochs, learning_rate, BATCH, seed, device)
+    opened = open_run(located(run))
     training, validation = (
         [stream(story, opened.vocabulary) for story in split]
         for split in splits_of(opened, None if data is None else str(data))
     )
-    attributes = {"tasks": str(opened.source.tasks), "run": run.name, "fine-tuned": f"{stories} stories"}
+    chosen = training[:stories]
+    attributes = {
+        "tasks": str(opened.source.tasks),
+        "run": opened.folder.name,
+        "fine-tuned": f"{len(chosen)} stories",
+    }
     program = to_program(opened.trained(), memory_bits=memory_bits, attributes=attributes)
-    console.print(f"every story runs step by step: {stories} stories, {epochs} epochs, runner: exact")
+    console.print(f"every story runs step by step: {len(chosen)} stories, {epochs} epochs, runner: exact")
 
     def report(epoch: int, trained: Any, held_out: Any) -> None:
         console.print(
@@ -387,7 +392,7 @@ def finetune(
     save(
         tune(
             program,
-            training[:stories],
+            chosen,
             validation,
             epochs,
             learning_rate,
@@ -400,37 +405,31 @@ def finetune(
     console.print(f"wrote {out}; next: spmn evaluate {run} --runner emulator --program {out}")
 
 
-def _typed() -> str:
-    """The next line; an empty one where the input ends."""
-    try:
-        return console.input("> ").strip()
-    except EOFError:
-        return ""
-
-
 @app.command()
 def ask(run: RunFolder) -> None:
     """Type sentences and questions; see the answer, what was recalled, and from which sentence."""
     from spmn.dialogue import Dialogue
     from spmn.runs import open_run
 
-    dialogue = Dialogue(open_run(run).trained())
+    dialogue = Dialogue(open_run(located(run)).trained())
     words = " ".join(dialogue.network.vocabulary.words[2:])
     console.print(
         f"words: {words}\na line with ? asks, 'forget' empties the memory, an empty line ends; runner: torch"
     )
-    while line := _typed():
+    for line in typed():
+        if not line:
+            break
         if line == "forget":
             dialogue = Dialogue(dialogue.network)
             continue
         try:
             found = dialogue.say(line)
         except SpmnError as problem:
-            console.print(str(problem), style="red", markup=False)
+            console.print(str(problem), style="red")
             continue
         if found is None:
             continue
-        console.print(f"[bold]{found.answer}[/bold] ({found.probability:.0%})")
+        console.print(f"{found.answer} ({found.probability:.0%})", style="bold")
         for number, weight in sorted(found.influence.items(), key=lambda item: -abs(item[1]))[:3]:
             console.print(f"  {weight:+.1f} log-odds from: {number + 1} {dialogue.lines[number]}")
         for level, clue in enumerate(found.recalls, 1):
@@ -441,32 +440,36 @@ def ask(run: RunFolder) -> None:
 
 @app.command()
 def plot(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="Folder of a training run.")] = None,
-    story: Annotated[int, typer.Option(help="Number of a validation story, from 0.", min=0)] = 0,
+    run: Annotated[Path | None, RUN] = None,
+    story: Annotated[
+        int | None, typer.Option(help="Number of a validation story, from 0. [default: 0]", min=0)
+    ] = None,
     data: DataFolder = None,
     stdp: Annotated[bool, typer.Option("--stdp", help="Draw the STDP window of every rule.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
 ) -> None:
-    """Draw spikes, memory and recall of a story, or the STDP windows, as PNG."""
+    """Draw spikes, memory and recall of a story, the STDP windows, or both, as PNG."""
     from spmn import plots
     from spmn.report import stories_of
     from spmn.runs import open_run
 
-    if stdp:
-        console.print(f"wrote {plots.stdp((out or run or Path('.')) / 'stdp.png')}")
     if run is None:
+        refuse("goes with a RUN, whose stories are plotted", story=story, data=data)
         if not stdp:
             raise SettingsError("name a RUN to plot a story of, or use --stdp")
+        console.print(f"wrote {plots.stdp((out or Path('.')) / 'stdp.png')}")
         return
-    if stdp and story == 0:
-        return
-    opened = open_run(run)
+    opened, number = open_run(located(run)), story or 0
     stories = stories_of(opened, None if data is None else str(data), "valid")
-    if story >= len(stories):
+    if number >= len(stories):
         raise SettingsError(f"--story {story}: there are {len(stories)} validation stories, from 0")
-    network, folder = opened.trained(), out or run / f"story{story}"
+    # nothing is drawn into the package
+    beside = run if opened.folder == run else Path("runs") / "-".join(run.parts)
+    if stdp:
+        console.print(f"wrote {plots.stdp((out or beside) / 'stdp.png')}")
+    network, folder = opened.trained(), out or beside / f"story{number}"
     for name in ("raster", "memory", "recall"):
-        console.print(f"wrote {getattr(plots, name)(network, stories[story], folder / f'{name}.png')}")
+        console.print(f"wrote {getattr(plots, name)(network, stories[number], folder / f'{name}.png')}")
 
 
 @app.command()
@@ -474,10 +477,10 @@ def doctor() -> None:
     """What is installed, which runners and devices can be used, and how to get what is missing."""
     from spmn.doctor import examine
 
-    table = Table("what", "usable", "detail")
+    findings = table("what", "usable", "detail")
     for finding in examine():
-        table.add_row(finding.name, "yes" if finding.usable else "no", escape(finding.detail))
-    console.print(table)
+        findings.add_row(finding.name, "yes" if finding.usable else "no", finding.detail)
+    console.print(findings)
 
 
 def main() -> None:
@@ -499,7 +502,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"spmn: {message}", markup=False, highlight=False, emoji=False)
+    plain(stderr=True).print(f"spmn: {message}", highlight=False)
     sys.exit(code)
 
 

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
 from spmn.errors import DataError, SettingsError
+from spmn.terminal import console, table
 
 app = typer.Typer(help="Generate, fetch and check data files.", no_args_is_help=True)
-console = Console()
 
 Tasks = Annotated[str, typer.Option(help="bAbI tasks, such as 1,2,15 or 1-20.")]
 
@@ -63,25 +61,25 @@ def check(
         for task in babi.TASKS
         for split in ("train", "test")
     ]
-    if not any(path.is_file() for *_, path in files):
+    if not any(path.exists() for *_, path in files):
         raise DataError(
             f"no bAbI file in {str(folder)!r}: name a folder with files such as {files[0][2].name}"
         )
-    table = Table("file", "stories", "questions", "wrong text", "answer", "support", "official")
+    tallies = table("file", "stories", "questions", "wrong text", "answer", "support", "official")
     published = set(download.published().values())
     wrong, first = 0, ""
     for task, split, path in files:
-        if not path.is_file():
+        if not path.exists():
             continue
         stories = babi.read(path, task)
         tally = checker.check(stories)
         counts = (len(stories), tally.questions, tally.sentences, tally.answers, tally.supports)
         known = "yes" if download.digest_of(path) in published else ""
-        table.add_row(f"{task} {split}", *map(str, counts), known)
+        tallies.add_row(f"{task} {split}", *map(str, counts), known)
         wrong += tally.faults
         if tally.first is not None and not first:
             first = f"{path}: {tally.first[1]}"
-    console.print(table)
+    console.print(tallies)
     console.print("official: byte for byte a published file whose sha256 is known")
     if wrong:
         raise DataError(f"{wrong} wrong lines: correct the files or fetch them anew; the first is in {first}")
@@ -107,7 +105,7 @@ def _generate(out: Path, tasks: str, seed: int, train: int, test: int, before: i
             path = out / file_name(task, split)
             write(path, chosen)
             questions = sum(len(story.questions) for story in chosen)
-            console.print(f"wrote {path}: {questions} questions", markup=False, soft_wrap=True)
+            console.print(f"wrote {path}: {questions} questions")
 
 
 def _fetch(out: Path, url: str | None) -> None:
@@ -123,8 +121,6 @@ def _fetch(out: Path, url: str | None) -> None:
     console.print(
         f"unpacked {unpacked.files} files in {unpacked.folder}, {unpacked.verified} of the "
         f"{len(published())} with a known sha256; next: spmn data check {unpacked.folder / 'en-10k'}",
-        markup=False,
-        soft_wrap=True,
     )
 
 

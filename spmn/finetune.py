@@ -18,14 +18,17 @@ from hardware.errors import RunError
 from hardware.host import Readout
 from hardware.program import Program, Projection
 from hardware.schedule import encode
-from spmn.errors import SettingsError
 from spmn.events import QUESTION, Stream
 from spmn.exact import Exact, dense
 from spmn.export import READOUT_SCALE
+from spmn.parallel import check_device
 from spmn.runners import chip_events
+from spmn.settings import require, require_seed
 
 WEIGHT_LIMIT = 255
 """Largest weight of a synapse; a readout learns as fast as one, relative to its own largest weight."""
+BATCH = 16
+"""Stories that run side by side."""
 
 
 class Score(NamedTuple):
@@ -45,7 +48,7 @@ def finetune(
     held_out: Sequence[Stream],
     epochs: int = 5,
     learning_rate: float = 1.0,
-    batch: int = 16,
+    batch: int = BATCH,
     seed: int = 0,
     trained: Collection[str] | Callable[[Projection], bool] = dense,
     slope: float = 2.0,
@@ -64,14 +67,10 @@ def finetune(
         trained, slope: as `Exact`.
 
     Raises:
-        SettingsError: epochs or batch below 1, a learning rate that is not positive.
+        SettingsError: as `check`.
         RunError: stories without a question, or a program without host and readout.
     """
-    for name, value in (("epochs", epochs), ("batch", batch)):
-        if value < 1:
-            raise SettingsError(f"{name} is {value}: give at least 1")
-    if not learning_rate > 0:
-        raise SettingsError(f"learning_rate is {learning_rate}: give more than 0")
+    check(epochs, learning_rate, batch, seed, device)
     exact = Exact(program, trained, slope).to(device)
     optimiser = torch.optim.Adam(_rates(exact, learning_rate))
     updates = max(1, epochs * math.ceil(len(training) / batch))
@@ -93,6 +92,16 @@ def finetune(
             best, least = exact.program(), found
         report(epoch, tally.score(), found)
     return best
+
+
+def check(epochs: int, learning_rate: float, batch: int, seed: int, device: str) -> None:
+    """Raises SettingsError for what `finetune` cannot take: epochs or batch below 1, a learning rate that is
+    not above 0 and finite, a negative seed, a device that torch does not see."""
+    for name, value in (("epochs", epochs), ("batch", batch)):
+        require(value >= 1, name, value, "at least 1")
+    require(0 < learning_rate < math.inf, "learning_rate", learning_rate, "above 0 and finite")
+    require_seed(seed)
+    check_device(device)
 
 
 def read_by(program: Program) -> Readout:

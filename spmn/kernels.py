@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spmn.settings import require
+
 _BLOCK = 1024  # neurons per work item of LIF: its potentials of all steps stay in the fastest caches
 SEGMENT = 32
 """Events between two stored copies of M: few enough that undoing what they wrote stays in the cache, and so
@@ -31,7 +33,8 @@ _SUMS = {"reassoc", "nsz", "contract"}  # a sum may be taken in any order
 
 def use_threads(count: int) -> None:
     """Let torch and the kernels use this many threads, the kernels at most as many as numba was started
-    with."""
+    with. Raises SettingsError for a count below 1."""
+    require(count >= 1, "threads", count, "at least 1")
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     torch.set_num_threads(count)  # last: numba's first use sets OpenMP's threads, which torch shares
 

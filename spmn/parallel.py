@@ -98,6 +98,14 @@ class Group:
 ALONE = Group()
 
 
+def check_device(device: str) -> None:
+    """Raises SettingsError for "cuda" where torch sees no CUDA device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(
+            "--device cuda, but torch sees no CUDA device; use --device cpu (spmn doctor tells more)"
+        )
+
+
 @contextmanager
 def joined(device: str = "cpu") -> Iterator[Group]:
     """The processes that torchrun started, as one group; a process by itself where it started none.

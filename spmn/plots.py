@@ -10,12 +10,12 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from hardware.atomic import atomic
 from spmn.datasets.babi import Story
 from spmn.events import collate, stream
 from spmn.network import SPMN
 from spmn.plasticity import RULES
 from spmn.provenance import explain, questions
+from spmn.runs import written
 from spmn.stdp import emulator_window, stdp_window
 
 ACROSS = 12
@@ -206,7 +206,6 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as temporary:
+    with written(path) as temporary:
         figure.savefig(temporary, format="png")
     return path

@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
 from hardware.conformance.compare import RunAll
 from hardware.errors import RunError
 from hardware.program import Probe, Program
 from hardware.recording import Recording
-
-console = Console()
+from spmn.settings import refuse
+from spmn.terminal import cell, console, plain, table, told
 
 ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program file, .h5.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -32,21 +29,21 @@ def info(program: ProgramFile) -> None:
     from hardware.files import load
 
     loaded = load(program)
-    console.print(f"{program}: {summary(loaded)}", markup=False, soft_wrap=True)
+    console.print(f"{program}: {summary(loaded)}")
     for name, value in sorted(loaded.attributes.items()):
-        console.print(f"  {name}: {value}", markup=False, soft_wrap=True)
+        console.print(f"  {name}: {value}")
     if loaded.schedule:
         console.print(f"  {loaded.schedule.window} steps per event, {loaded.schedule.drain} after the last")
-    inputs = Table("input", "axons", "driven by", "at steps of the event")
+    inputs = table("input", "axons", "driven by", "at steps of the event")
     driven = _driven(loaded)
     for part in loaded.inputs:
         inputs.add_row(part.name, str(part.size), *driven.get(part.name, ("the user", "")))
-    populations = Table("population", "kind", "neurons", "vth", "du", "dv", "bias", "reset every", "at")
+    populations = table("population", "kind", "neurons", "vth", "du", "dv", "bias", "reset every", "at")
     for p in loaded.populations:
         reset = (str(p.reset_interval), str(p.reset_offset)) if p.reset_interval else ("-", "-")
         biased = "by neuron" if not isinstance(p.bias_mant, int) else str(p.bias_mant << p.bias_exp)
         populations.add_row(p.name, p.kind, str(p.size), str(p.vth), str(p.du), str(p.dv), biased, *reset)
-    projections = Table(
+    projections = table(
         "projection", "pre x post", "synapses", "sign", "exp", "bits", "payload", "delay", "storage"
     )
     for q in loaded.projections:
@@ -62,7 +59,7 @@ def info(program: ProgramFile) -> None:
             delay,
             q.storage,
         )
-    plastic = Table("plastic projection", "pre x post", "rule", "graded", "third factors", "epoch", "seed")
+    plastic = table("plastic projection", "pre x post", "rule", "graded", "third factors", "epoch", "seed")
     for r in loaded.plastic:
         texts = (f"{name} = {text}" for name in ("dw", "dd", "dt") if (text := getattr(r.rule, name)))
         plastic.add_row(
@@ -74,7 +71,7 @@ def info(program: ProgramFile) -> None:
             str(r.rule.t_epoch),
             str(r.seed),
         )
-    probes = Table("probe", "variable", "every", "offset")
+    probes = table("probe", "variable", "every", "offset")
     for probe in loaded.probes:
         probes.add_row(probe.target, probe.variable, str(probe.every), str(probe.offset))
     console.print(inputs, populations, projections, plastic, probes)
@@ -108,12 +105,21 @@ def run(
     from hardware.recording import save_recording
     from hardware.schedule import encode, read_answers, read_story
 
+    if inputs is None:
+        refuse("goes with --inputs: sentences begin a story, at step 1", state=state)
+    else:
+        refuse("does not go with --inputs, which are run instead of sentences", story=story)
+    _not_the_same(
+        {"PROGRAM": program, "--story": story, "--inputs": inputs},
+        {"--out": out, "--save-state": save_state},
+    )
+    _not_the_same({"--state": state}, {"--out": out})
     loaded = _with_probes(load(program), probe or [])
-    told = [] if inputs else [line.strip() for line in _lines(story) if line.strip()]
-    events = [] if inputs else read_story(loaded, told)
+    lines = [] if inputs else [line.strip() for line in _lines(story) if line.strip()]
+    events = [] if inputs else read_story(loaded, lines)
     spikes = load_inputs(inputs) if inputs else encode(loaded, [events])
     recording = _execute(loaded, spikes, on, strict, state, save_state, limit)
-    questions = [line for line, event in zip(told, events, strict=True) if event.question]
+    questions = [line for line, event in zip(lines, events, strict=True) if event.question]
     answers: list[dict[str, str]] = [{"question": line} for line in questions]
     for readout in loaded.host.readouts if loaded.host and questions else ():
         given = read_answers(loaded, recording, [events])[readout.name][0]
@@ -123,22 +129,20 @@ def run(
     if out is not None:
         save_recording(recording, out)
     if as_json:
-        print(
-            json.dumps(
-                {"runner": recording.runner, "steps": recording.steps, "answers": answers, "cost": cost}
-            )
-        )
+        about = {"runner": recording.runner, "steps": recording.steps}
+        numbers = {name: value for part in cost.values() for name, value in part.items()}
+        print(json.dumps({**about, "answers": answers, "cost": numbers}))
         return
     for answer in answers:
-        console.print(" ".join(answer.values()), highlight=False, markup=False, soft_wrap=True)
+        console.print(" ".join(answer.values()), highlight=False)
+    if lines and not questions:
+        console.print("the story asks no question: a line that asks ends in ?")
     written = f", wrote {out}" if out else ""
-    console.print(
-        f"runner: {recording.runner}, {recording.steps} steps{written}", markup=False, soft_wrap=True
-    )
-    if cost:
-        console.print(f"operations {'per question' if questions else 'per stream'}:")
-    for name, value in cost.items():
-        console.print(f"  {name}: {value}", highlight=False)
+    console.print(f"runner: {recording.runner}, {recording.steps} steps{written}")
+    for title, part in cost.items():
+        console.print(f"{title}:")
+        for name, value in part.items():
+            console.print(f"  {name}: {cell(value)}", highlight=False)
 
 
 def fits(
@@ -192,21 +196,23 @@ def conform(
     """Do two runners give the same bits? Random programs, and the first difference of each that differs."""
     from hardware.conformance import compare, random_case
 
+    if "lava" not in between:
+        refuse("goes with lava: --between emulator lava", runtime=runtime or None)
     stepped = tuple("lava-models" if name == "lava" else name for name in between)
-    stages = [(stepped, runs), *([(between, runtime)] if runtime and stepped != between else [])]
+    stages = [(stepped, runs), *([(between, runtime)] if runtime else [])]
     totals = []
     for pair, count in stages:
         left, right = (_bound(name, limit) for name in pair)
         cases = (random_case(number, steps=steps) for number in range(seed, seed + count))
         results = []
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        with Progress(console=plain(stderr=True), transient=True) as bar:
             task = bar.add_task(f"{pair[0]} against {pair[1]}", total=count)
             for result in compare(cases, left, right):
                 results.append(result)
                 bar.advance(task)
                 if not result.equal:
                     reason = result.failure or str(result.difference)
-                    bar.console.print(f"seed {result.case.seed}: {escape(reason)}")
+                    bar.console.print(f"seed {result.case.seed}: {reason}")
         totals.append(tally(pair, results))
     print_totals(totals, as_json)
     if any(total["different"] or total["failed"] for total in totals):
@@ -234,7 +240,7 @@ def print_totals(totals: Sequence[dict[str, Any]], as_json: bool) -> None:
         return
     for total in totals:
         line = ", ".join(f"{name}: {value}" for name, value in total.items())
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, highlight=False)
 
 
 def summary(program: Program) -> str:
@@ -265,12 +271,27 @@ def _steps(steps: Sequence[int]) -> str:
 
 
 def _lines(story: Path | None) -> list[str]:
+    """Lines of a file, or of standard input.
+
+    Raises RunError where it cannot be read, DataError where it is not UTF-8.
+    """
+    if story is None:
+        return told(sys.stdin.buffer.read(), "standard input").splitlines()
     try:
-        content = sys.stdin.buffer.read() if story is None else story.read_bytes()
-        return content.decode().splitlines()
-    except UnicodeDecodeError as problem:
-        told = story or "standard input"
-        raise RunError(f"{told} is no UTF-8 text ({problem.reason}): give a sentence per line") from None
+        content = story.read_bytes()
+    except OSError as problem:
+        raise RunError(
+            f"cannot read the story {str(story)!r}: {problem.strerror}; name a file with a sentence per line"
+        ) from None
+    return told(content, str(story)).splitlines()
+
+
+def _not_the_same(read: dict[str, Path | None], write: dict[str, Path | None]) -> None:
+    """Raises RunError where a file to write is one that is read, or two that are written are the same."""
+    seen = {path.resolve(): name for name, path in read.items() if path is not None}
+    for name, path in write.items():
+        if path is not None and (other := seen.setdefault(path.resolve(), name)) != name:
+            raise RunError(f"{name} names {str(path)!r}, as {other} does: name another file")
 
 
 def _with_probes(program: Program, texts: Sequence[str]) -> Program:
@@ -334,32 +355,36 @@ def _register_torch(name: str) -> None:
             ) from None
 
 
-def _cost(program: Program, recording: Recording, questions: int) -> dict[str, str]:
-    """Operations, per question if any was asked, and the energy that they would take on Loihi 1."""
+def _cost(program: Program, recording: Recording, questions: int) -> dict[str, dict[str, Any]]:
+    """By title: operations, per question if any was asked, and the energy that they would take on Loihi 1;
+    what is of the whole program or run."""
     from hardware.cost import costs, energy
 
     if recording.operations is None:
         return {}
     spent = energy(recording.operations)
     count = questions or len(spent.low)
-    low, high = float(spent.low.sum()) / count / 1e6, float(spent.high.sum()) / count / 1e6
-    rows = dict(costs(program, recording).rows(questions or None))
-    return rows | {"Energy, estimated with Loihi 1 constants": f"{low:,.1f} to {high:,.1f} uJ"}
+    ends = [round(float(end.sum()) / count / 1e6, 1) for end in (spent.low, spent.high)]
+    found = costs(program, recording)
+    rows: dict[str, Any] = dict(found.rows(questions or None))
+    rows["Energy in uJ, estimated with Loihi 1 constants"] = ends
+    title = f"operations per {'question' if questions else 'stream'}"
+    return {title: rows, "program and run": dict(found.whole_rows())}
 
 
 def _print_placement(placement: Any, program: Path) -> None:
-    populations = Table("population", "neurons", "cores", "synapses", "memory, kbit", "axons in", "axons out")
+    populations = table("population", "neurons", "cores", "synapses", "memory, kbit", "axons in", "axons out")
     for row in placement.population_rows():
-        populations.add_row(*map(escape, row))
-    resources = Table("what", "used", "of", "share", "fullest core", "limit of a core", "source of the limit")
+        populations.add_row(*map(cell, row))
+    resources = table("what", "used", "of", "share", "fullest core", "limit of a core", "source of the limit")
     for row in placement.resource_rows():
-        resources.add_row(*map(escape, row))
+        resources.add_row(*map(cell, row))
     console.print(populations, resources)
     for assumption in placement.assumptions:
-        console.print(f"assumed: {assumption}", markup=False, highlight=False)
+        console.print(f"assumed: {assumption}", highlight=False)
     for problem in placement.problems:
-        console.print(f"does not fit: {problem}", style="red", markup=False, highlight=False)
+        console.print(f"does not fit: {problem}", style="red", highlight=False)
     verdict = "fits" if placement.fits else "does not fit"
     used = f"{len(placement.cores)} of {placement.cores_available} cores"
     line = f"{program} {verdict} {placement.chip.title}: {used}"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, highlight=False)

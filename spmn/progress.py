@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from spmn.stages import Stage, Steps
 
 
-def progress(on: Console) -> Progress:
-    """What is done, how much of it, for how long, and how long it will take."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=on
-    )
+def progress(on: Console, transient: bool = False) -> Progress:
+    """What is done, how much of it, for how long, and how long it will take; `transient` leaves no trace."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=on, transient=transient)
 
 
 def train_shown(

@@ -8,16 +8,18 @@ from typing import Any, Literal
 
 from hardware.files import load as load_program
 from hardware.program import Program
+from hardware.runners import runner as named_runner
 from spmn import pretrained
 from spmn.data import digest, limited, unseen
 from spmn.datasets.babi import Story
-from spmn.errors import DataError
+from spmn.errors import DataError, SettingsError
 from spmn.evaluation import answer, score_clues
 from spmn.events import stream
 from spmn.export import MEMORY_BITS, export
 from spmn.network import SPMN
 from spmn.runners import answer_on
 from spmn.runs import Run, open_run
+from spmn.settings import refuse
 
 
 @dataclass(frozen=True)
@@ -72,19 +74,31 @@ def evaluate(
     split: Literal["valid", "test"] = "valid",
     runner: str = "torch",
     limit: int | None = None,
-    memory_bits: int = MEMORY_BITS,
+    memory_bits: int | None = None,
     program: Program | None = None,
 ) -> Report:
     """Answer the questions of a split (whole stories, up to `limit` questions per task) and score them.
 
     runner: "torch" for the float network; else one of `hardware.runners`, which runs `program`, or the
-    network exported with `memory_bits`.
+    network exported with `memory_bits` (6 if None).
+
+    Raises CheckpointError and DataError where the run or its stories cannot be read, RunError for an unknown
+    runner, SettingsError for options that do not go together and for the program of another network.
     """
+    _check_runner(runner)
+    named = None if program is None else repr(program.name)
+    if runner == "torch":
+        why = "goes with a runner of integers, such as --runner emulator"
+        refuse(why, program=named, memory_bits=memory_bits)
+    elif program is not None:
+        refuse("goes without --program, which has its own", memory_bits=memory_bits)
     run = open_run(folder)
-    stories = limited(stories_of(run, data, split), limit)
     network = run.trained()
+    if program is not None:
+        _check_program(program, network)
+    stories = limited(stories_of(run, data, split), limit)
     if runner != "torch" and program is None:
-        program = export(network, memory_bits=memory_bits)
+        program = export(network, memory_bits=MEMORY_BITS if memory_bits is None else memory_bits)
     return score(network, stories, split, runner, program)
 
 
@@ -102,9 +116,10 @@ def evaluate_pretrained(
     data: the folder of official files. Without it the questions come from the built-in generator (1,000 per
     task), and the split is called "generated".
 
-    Raises SettingsError for a set or task that does not exist, DataError where files are missing, or where
-    validation stories are asked for without their files.
+    Raises SettingsError for a set or task that does not exist, RunError for an unknown runner, DataError
+    where files are missing, or where validation stories are asked for without their files.
     """
+    _check_runner(runner)
     if data is None and split == "valid":
         raise DataError("validation stories are cut from the official training files: name them with --data")
     found: dict[int, Report] = {}
@@ -124,6 +139,25 @@ def evaluate_pretrained(
             found[task] = score(network, limited(stories, limit), told, runner, program)
             report(task, found[task])
     return found
+
+
+def _check_runner(name: str) -> None:
+    if name != "torch":
+        named_runner(name)
+
+
+def _check_program(program: Program, network: SPMN) -> None:
+    known, host = network.vocabulary, program.host
+    readouts = {readout.name: readout.answers for readout in host.readouts} if host else {}
+    if (
+        host is None
+        or (host.vocabulary, readouts.get("answer")) != (known.words, known.answers)
+        or host.tokens.positions != known.length
+    ):
+        raise SettingsError(
+            f"the program {program.name!r} reads other words, or gives other answers, than this run: "
+            "give one that was exported from it (spmn export)"
+        )
 
 
 def score(

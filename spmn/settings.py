@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from spmn.errors import SettingsError
 
+SIZES = ("depth", "heads", "keys", "values", "embedding", "encoder", "decoder", "steps")
 PRECISIONS = ("float32", "bfloat16")
 UNSOLVED = 0.05
 """Training error from which on all stories of a task are told in every epoch, whatever the focus."""
@@ -19,6 +22,39 @@ UNSOLVED = 0.05
 def require(holds: bool, name: str, value: object, must_be: str) -> None:
     if not holds:
         raise SettingsError(f"{name} is {value}; it must be {must_be}")
+
+
+def require_seed(seed: int) -> None:
+    require(0 <= seed < 2**63, "seed", seed, "0 or more, and below 2^63")
+
+
+def require_types(settings: Any) -> None:
+    """Raises SettingsError where a field of this dataclass holds a value that is not of its type."""
+    for name, hint in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if not _of_type(value, hint):
+            raise SettingsError(f"{name} is {value!r}; it must be {_KINDS.get(hint, f'of type {hint}')}")
+
+
+def _of_type(value: object, hint: Any) -> bool:
+    parts = get_args(hint)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        each = parts[:1] * len(value) if parts[-1] is ... else parts
+        return len(value) == len(each) and all(map(_of_type, value, each))
+    if parts:  # a union
+        return any(_of_type(value, part) for part in parts)
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def refuse(why: str, **options: object) -> None:
+    """Raises SettingsError naming the first of these options that was given."""
+    for name, value in options.items():
+        if value is not None:
+            raise SettingsError(f"--{name.replace('_', '-')} {value} {why}")
 
 
 @dataclass(frozen=True)
@@ -42,11 +78,12 @@ class Network:
     per_head: bool = False  # whether each head of a level has its own recall gain and learning rates
 
     def __post_init__(self) -> None:
-        for name in ("depth", "heads", "keys", "values", "embedding", "encoder", "decoder", "steps"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require_types(self)
+        for name in SIZES:
+            require(1 <= getattr(self, name) < 2**31, name, getattr(self, name), "at least 1, and below 2^31")
         require(0 <= self.dv <= 1, "dv", self.dv, "from 0 to 1")
         for name in ("slope", "weight_scale"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+            require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "above 0 and finite")
         for name in ("dropout", "spike_dropout"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
 
@@ -59,6 +96,17 @@ class Network:
     def recall(self) -> int:
         """Recall neurons of one level: heads * values."""
         return self.heads * self.values
+
+
+@contextmanager
+def building(network: Network) -> Iterator[None]:
+    """Raises SettingsError where torch cannot build a network of these sizes, as for want of memory."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as problem:
+        sizes = ", ".join(f"{name}={value}" for name, value in to_dict(network).items() if name in SIZES)
+        reason = str(problem).partition("\n")[0]
+        raise SettingsError(f"no network of {sizes} can be built ({reason}); make it smaller") from None
 
 
 @dataclass(frozen=True)
@@ -95,24 +143,28 @@ class Training:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require_types(self)
+        for name in ("epochs", "events_per_batch", "stories"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(
             1 <= self.cycles <= self.epochs, "cycles", self.cycles, f"from 1 to {self.epochs}, the epochs"
         )
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        for name in ("learning_rate", "gradient_norm"):
+            require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "above 0 and finite")
+        for name in ("weight_decay", "practice_loss", "clue_loss"):
+            require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "0 or more, and finite")
         require(0 < self.cycle_decay <= 1, "cycle_decay", self.cycle_decay, "above 0 and up to 1")
         require(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
-        require(self.events_per_batch >= 1, "events_per_batch", self.events_per_batch, "at least 1")
         require(0 <= self.practice <= 1, "practice", self.practice, "from 0 to 1")
         require(0 <= self.practice_late <= 1, "practice_late", self.practice_late, "from 0 to 1")
         require(0 <= self.focus < 1, "focus", self.focus, "from 0 to below 1")
-        require(self.insist >= 1, "insist", self.insist, "at least 1")
+        require(1 <= self.insist < math.inf, "insist", self.insist, "at least 1, and finite")
         for name in ("rename_from", "chip_weights_from", "insist_from"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
         require(0 < self.validation < 1, "validation", self.validation, "above 0 and below 1")
         for name in ("repeat", "extra", "fill"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        require_seed(self.seed)
         require(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
 
     def cycle(self, done: float) -> tuple[int, float]:

@@ -23,8 +23,9 @@ from spmn.embedding import Embedding, Floats, Grams, TfIdf, Transformer
 from spmn.errors import DataError, SettingsError
 from spmn.perceiver import Perceiver, Scene
 from spmn.perceiver_chip import export_perceiver, store
+from spmn.runs import reading
 from spmn.senses import Analog
-from spmn.settings import Network, require
+from spmn.settings import Network, building, require
 from spmn.stages import Stage, load_best, read_record
 
 PEAK, WIDTH = 0.5, 6
@@ -126,7 +127,8 @@ def seeing(vectors: Floats, sense: Analog) -> Scene:
 
 def build(network: Network, sense: Analog) -> Perceiver:
     """A network that hears embeddings. It has no use for the clock, and its gates start open."""
-    perceiver = Perceiver(network, {"text": sense})
+    with building(network):
+        perceiver = Perceiver(network, {"text": sense})
     with torch.no_grad():
         for level in perceiver.levels:
             keys, gates = 2 * level.sizes[0], sum(level.sizes[:3])
@@ -247,7 +249,15 @@ class Judged:
 
 
 def judged(corpus: Corpus, embedding: Embedding, seed: int = 0) -> Judged:
-    """The pairs on which a network is judged. Raises DataError where all of them are equally alike."""
+    """The pairs on which a network is judged.
+
+    Raises DataError where there are fewer than two sentences, or all pairs are equally alike.
+    """
+    if len(corpus.sentences) < 2:
+        raise DataError(
+            f"{len(corpus.sentences)} sentences are left to validate on that are not trained on; "
+            "give at least 2 others"
+        )
     vectors = embedding(corpus.sentences)
     if corpus.pairs:
         first, second = np.array([(p.first, p.second) for p in corpus.pairs]).T
@@ -303,15 +313,17 @@ class Trained:
 def open_similarity(folder: Path | str) -> Trained:
     """A run of `spmn train similarity`, at its best step. Raises CheckpointError where there is none."""
     record = read_record(folder, Similarity.name)
-    how = dict(record["embedding"])
     idf = None
-    if how.pop("kind") == "tf-idf":
-        grams = Grams(**{**how, "letters": tuple(how["letters"])})
-        idf = torch.zeros(grams.dims)
-        embedding: Embedding = TfIdf(grams, idf.numpy())  # shares its memory with idf
-    else:
-        embedding = Transformer(how["model"])
-    network = build(Network(**record["network"]), hearing(embedding))
+    with reading(Path(folder) / "run.json"):
+        how = dict(record["embedding"])
+        if how.pop("kind") == "tf-idf":
+            grams = Grams(**{**how, "letters": tuple(how["letters"])})
+            idf = torch.zeros(grams.dims)
+            embedding: Embedding = TfIdf(grams, idf.numpy())  # shares its memory with idf
+        else:
+            embedding = Transformer(how["model"])
+        settings = Network(**record["network"])
+    network = build(settings, hearing(embedding))
     if idf is not None:
         network.register_buffer("idf", idf)
     load_best(network, folder)

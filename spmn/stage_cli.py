@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from hardware.atomic import atomic
 from spmn.progress import train_shown
+from spmn.terminal import console, table, typed
 
 if TYPE_CHECKING:
     from spmn.datasets.corpus import Corpus
     from spmn.detection import Scores
     from spmn.embedding import Grams
 
-console = Console(soft_wrap=True)
 HELD_OUT = 0.1
 RUNNERS = ("torch", "emulator")
 StepCount = Annotated[int, typer.Option(help="Steps of gradient descent.", min=1)]
 Rate = Annotated[float, typer.Option(help="Its peak.")]
 MemoryBits = Annotated[int, typer.Option(help="Bits of the plastic memory on the chip.", min=2, max=8)]
-Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads.", min=1, max=4096)]
 Out = Annotated[Path | None, typer.Option(help="Run folder; a stopped run in it goes on.")]
 
 
@@ -68,6 +66,7 @@ def train_similarity(
     from spmn.stage_plots import similarity_map, similarity_scatter
     from spmn.stages import Steps, metrics
 
+    how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
     grams = Grams(segmenter=segmenter)
     network = replace(stage0.NETWORK, heads=heads or stage0.NETWORK.heads)
     corpus = corpus_named(data, grams)
@@ -78,7 +77,6 @@ def train_similarity(
     folder = out or Path("runs") / f"similarity-{Path(data).stem}-seed{seed}"
     embedding = Transformer(model) if model else TfIdf.fit(corpus.sentences, grams)
     stage = stage0.Similarity(corpus, held_out, network, stage0.Objective(loss), embedding, seed)
-    how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
     console.print(
         f"run {folder}: {len(corpus.sentences)} sentences of {data}"
         + (f" ({corpus.left_out} lines without a word left out)" if corpus.left_out else "")
@@ -148,13 +146,13 @@ def train_timeline(
     from spmn.stage_plots import timeline_curve, timeline_picture
     from spmn.stages import Steps
 
+    how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
     course = stage1.Course(difficulty, length)
     times = DIFFICULTIES[difficulty].times  # a level for each event that a cue may stand for
     network = replace(stage1.NETWORK, depth=times, heads=heads or stage1.NETWORK.heads)
     replace(course, length=upto)  # refused now, not when all is trained
     folder = out or Path("runs") / f"timeline-{difficulty}-seed{seed}"
     stage = stage1.Timeline(network, course, seed)
-    how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
     console.print(f"run {folder}: streams of up to {length} events, cues: {difficulty}, device cpu")
 
     def said(found: Mapping[str, float]) -> str:
@@ -206,16 +204,16 @@ def similar(
     corpus = corpus_named(data, embedding.grams if isinstance(embedding, TfIdf) else None)
     held = stage0.recalled(trained.network, trained.embedding(corpus.sentences))
     console.print(f"{len(corpus.sentences)} sentences stored, each in its own memory; runner: torch")
-    for line in sys.stdin:
-        if not line.strip():
+    for line in typed():
+        if not line:
             continue
         try:
-            asked = stage0.recalled(trained.network, trained.embedding([line.strip()]))
+            asked = stage0.recalled(trained.network, trained.embedding([line]))
         except DataError as problem:
             console.print(str(problem), style="red")
             continue
         for number, alike in stage0.neighbours(held, asked, count)[0]:
-            console.print(f"{alike:6.3f}  {corpus.sentences[number]}", markup=False, highlight=False)
+            console.print(f"{alike:6.3f}  {corpus.sentences[number]}", highlight=False)
 
 
 def corpus_named(name: str, grams: Grams | None = None) -> Corpus:
@@ -235,15 +233,15 @@ def _scores(rows: Mapping[str, Mapping[str, float]]) -> Table:
         "human_pearson": "r",
     }
     shown = [name for name in names if name in next(iter(rows.values()))]
-    table = Table("cosines of dM", *(names[name] for name in shown))
+    cosines = table("cosines of dM", *(names[name] for name in shown))
     for title, scores in rows.items():
-        table.add_row(title, *(f"{scores[name]:.3f}" for name in shown))
-    return table
+        cosines.add_row(title, *(f"{scores[name]:.3f}" for name in shown))
+    return cosines
 
 
 def _detected(title: str, rows: Iterable[tuple[str, Scores]]) -> Table:
-    table = Table(title, "average precision", "precision", "recall", "off by", "content right")
+    found = table(title, "average precision", "precision", "recall", "off by", "content right")
     for name, of in rows:
         shares = f"{of.precision:.1%}", f"{of.recall:.1%}", f"{of.localisation:.1%}", f"{of.content:.1%}"
-        table.add_row(name, f"{of.average_precision:.3f}", *shares)
-    return table
+        found.add_row(name, f"{of.average_precision:.3f}", *shares)
+    return found

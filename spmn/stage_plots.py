@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from torch import Tensor
 
-from hardware.atomic import atomic
 from spmn.datasets.timeline import Streams
 from spmn.detection import TOLERANCE, Scores
 from spmn.perceiver import Perceiver
+from spmn.runs import written
 from spmn.similarity import Judged, units
 from spmn.timeline import read_slots, recall
 
@@ -61,7 +61,7 @@ def similarity_map(sentences: Sequence[str], changes: Tensor, path: Path) -> Pat
         text = sentences[i] if len(sentences[i]) <= 42 else sentences[i][:40] + "..."
         shown = text if drawable.issuperset(map(ord, text)) else str(i + 1)
         axis.annotate(shown, at[i], fontsize=6, family=[font.get_name() for font in fonts], parse_math=False)
-    with atomic(path.with_suffix(".txt")) as temporary:
+    with written(path.with_suffix(".txt")) as temporary:
         lines = (
             f"{i} {x:.4f} {y:.4f} {s}\n" for i, (s, (x, y)) in enumerate(zip(sentences, at, strict=True), 1)
         )
@@ -141,6 +141,6 @@ def _fonts() -> list[FontProperties]:
 
 
 def _saved(figure: Figure, path: Path) -> Path:
-    with atomic(path) as temporary:
+    with written(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})
     return path

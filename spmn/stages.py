@@ -23,13 +23,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hardware.atomic import atomic
 from spmn import kernels
 from spmn.errors import CheckpointError, SettingsError, Stopped
 from spmn.parallel import interruptible
-from spmn.runs import load_tensors, load_weights, restore, save_checkpoint, save_tensors
+from spmn.runs import (
+    incomplete,
+    load_tensors,
+    load_weights,
+    of_another_kind,
+    read_metrics,
+    restore,
+    save_checkpoint,
+    save_tensors,
+    written,
+)
 from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
-from spmn.settings import Network, require, to_dict
+from spmn.settings import Network, require, require_seed, require_types, to_dict
 
 VERSION = 1
 
@@ -47,11 +56,14 @@ class Steps:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_types(self)
         for name in ("steps", "validate_every"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        for name in ("learning_rate", "gradient_norm"):
+            require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "above 0 and finite")
+        require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "0 or more, and finite")
         require(0 <= self.warm_up < 1, "warm_up", self.warm_up, "from 0 to below 1")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        require_seed(self.seed)
 
 
 class Stage(ABC):
@@ -84,25 +96,26 @@ def read_record(folder: Path | str, stage: str) -> dict[str, Any]:
     """run.json of a stage's run. Raises CheckpointError where it is missing, foreign or of another stage."""
     path = Path(folder) / "run.json"
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if "vocabulary" in record:
+            raise of_another_kind(folder, "babi")
         version, found = record["version"], record["stage"]
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise CheckpointError(
             f"{str(folder)!r} is no run of stage {stage!r} ({problem}); train one: spmn train {stage}"
         ) from None
-    if (version, found) != (VERSION, stage):
-        raise CheckpointError(
-            f"{str(path)!r} is of stage {found!r}, version {version}; this command reads {stage!r}, {VERSION}"
-        )
-    if "network" in record:  # settings that are newer than the run had their defaults
+    if found != stage:
+        raise of_another_kind(folder, found)
+    if version != VERSION:
+        raise CheckpointError(f"{str(path)!r} is of version {version}; this program reads {VERSION}")
+    if isinstance(record.get("network"), dict):  # settings that are newer than the run had their defaults
         record["network"] = {**to_dict(Network()), **record["network"]}
     return record
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
-    """The validations so far."""
-    path = folder / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The validations so far. Raises CheckpointError where the file is damaged."""
+    return read_metrics(folder)
 
 
 def best_weights(folder: Path | str) -> dict[str, Tensor]:
@@ -131,17 +144,21 @@ def train_stage(
 ) -> None:
     """Train to the last step, from where the folder stands.
 
-    Raises CheckpointError where the folder holds another training or cannot be written, SettingsError where
-    the loss is not finite, Stopped after SIGINT or SIGTERM, with a checkpoint written.
+    Raises CheckpointError where the folder holds another training, is damaged or cannot be written,
+    SettingsError where the loss is not finite, Stopped after SIGINT or SIGTERM, with a checkpoint written.
     """
-    kernels.use_threads(threads or torch.get_num_threads())
+    kernels.use_threads(torch.get_num_threads() if threads is None else threads)
     kernels.keep_memory()
     _open(stage, how, folder)
     network = stage.network
     optimiser = torch.optim.AdamW(network.parameters(), how.learning_rate, weight_decay=how.weight_decay)
-    stood = restore(folder, network, optimiser) or {"step": 0, "seconds": 0.0, "best": math.nan}
+    checkpoint_there = restore(folder, network, optimiser)
+    stood = checkpoint_there or {"step": 0, "seconds": 0.0, "best": math.nan}
     step, seconds, best = int(stood["step"]), float(stood["seconds"]), float(stood["best"])
     lines = [line for line in metrics(folder) if line["step"] <= step]
+    validated = step if step == how.steps else step - step % how.validate_every
+    if checkpoint_there and (not lines or lines[-1]["step"] < validated):
+        raise incomplete(folder, f"step {validated}")
     began = saved = time.monotonic()
 
     def clock() -> float:
@@ -161,7 +178,7 @@ def train_stage(
             best = found[stage.decides]
             save_tensors(folder / "network.safetensors", network.state_dict(), {"step": step})
         lines.append(line)
-        with atomic(folder / "metrics.jsonl") as path:
+        with written(folder / "metrics.jsonl") as path:
             path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         report("validation", line)
 
@@ -208,9 +225,5 @@ def _open(stage: Stage, how: Steps, folder: Path) -> None:
                 "choose another --out, or the same options to go on"
             )
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as temporary:
-            temporary.write_text(json.dumps(record, indent=1))
-    except OSError as problem:
-        raise CheckpointError(f"cannot write {str(path)!r}: {problem.strerror or problem}") from None
+    with written(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1))

@@ -36,8 +36,9 @@ from spmn.errors import SettingsError
 from spmn.neurons import Projection
 from spmn.perceiver import Perceiver, Scene
 from spmn.perceiver_chip import export_perceiver, store
+from spmn.runs import reading
 from spmn.senses import Position, Words
-from spmn.settings import Network, require
+from spmn.settings import Network, building, require
 from spmn.stages import Stage, load_best, read_record
 
 POSITION = Position(LONGEST)
@@ -88,7 +89,8 @@ def watching(streams: Streams) -> Scene:
 
 def build(network: Network) -> Perceiver:
     """A network that hears of events and when they happen."""
-    perceiver = Perceiver(network, SENSES, READS)
+    with building(network):
+        perceiver = Perceiver(network, SENSES, READS)
     perceiver.unclocked()
     perceiver.alike(keys=-0.5, associations=-0.8)
     return perceiver
@@ -243,6 +245,7 @@ def entries(network: Network, memory_bits: int) -> int:
 def open_timeline(folder: Path | str) -> tuple[Perceiver, Course]:
     """A run of `spmn train timeline`, at its best step. Raises CheckpointError where there is none."""
     record = read_record(folder, Timeline.name)
-    network = build(Network(**record["network"]))
+    with reading(Path(folder) / "run.json"):
+        network, course = build(Network(**record["network"])), Course(**record["course"])
     load_best(network, folder)
-    return network, Course(**record["course"])
+    return network, course

@@ -22,16 +22,16 @@ from torch import Tensor, nn
 from spmn import kernels
 from spmn.data import Source, digest
 from spmn.datasets.babi import TASKS
-from spmn.errors import CheckpointError, Stopped
+from spmn.errors import CheckpointError, SettingsError, Stopped
 from spmn.evaluation import answer, score_clues
 from spmn.events import PRACTICE, QUESTION, Events, Stream, Vocabulary, batches, collate, practise, stream
 from spmn.export import realised_strengths
 from spmn.levels import DIGIT
 from spmn.network import SPMN, Clues
 from spmn.parallel import ALONE, Group, interruptible
-from spmn.renaming import by_task, retold
+from spmn.renaming import Renaming, by_task, retold
 from spmn.rounding import round_as_exported
-from spmn.runs import Position, Run, open_run, restore, save_checkpoint, save_tensors
+from spmn.runs import Position, Run, incomplete, open_run, restore, save_checkpoint, save_tensors
 from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
 from spmn.settings import Preset, Training, changed
 from spmn.settings import preset as preset_named
@@ -51,8 +51,13 @@ def babi(
 ) -> tuple[Source, Preset]:
     """The stories and settings of `spmn train babi` with these options.
 
-    Raises SettingsError where a preset, a setting or a number of epochs does not exist.
+    Raises SettingsError where a preset, a setting or a number of epochs does not exist, or a change is of
+    what has an option of its own.
     """
+    named = {change.partition("=")[0] for change in changes}
+    if "seed" in named or ("epochs" in named and epochs is not None):
+        name = "seed" if "seed" in named else "epochs"
+        raise SettingsError(f"--set {name}=... does not go with --{name}: use --{name} alone")
     chosen = changed(preset_named(preset, tasks), changes)
     training = replace(
         chosen.training, seed=seed, epochs=chosen.training.epochs if epochs is None else epochs
@@ -66,7 +71,11 @@ def babi(
 
 
 def start(folder: Path, source: Source, preset: Preset) -> Run:
-    """Open the run in `folder`, or create it. Raises CheckpointError where it holds another training."""
+    """Open the run in `folder`, or create it.
+
+    Raises CheckpointError where it holds another training, and whatever `beginning` raises: nothing is
+    written of a training that cannot begin.
+    """
     training, _ = source.split()
     run = Run(folder, preset.network, preset.training, source, Vocabulary.of(training), digest(training))
     if (folder / "run.json").exists():
@@ -82,8 +91,31 @@ def start(folder: Path, source: Source, preset: Preset) -> Run:
                 "choose another --out, or the same options to go on"
             )
         return existing
+    beginning(run)
     run.write()
     return run
+
+
+def beginning(run: Run) -> tuple[SPMN, dict[int, Renaming]]:
+    """The network that a training begins with, and how it renames the stories of each task.
+
+    Raises SettingsError for sizes, a rule, names or a warm start that do not fit, CheckpointError where there
+    is no run to start from, ExportError where weights are to be rounded for a rule that the chip has not.
+    """
+    settings = run.training
+    renaming = by_task(settings.rename, run.source.tasks, run.vocabulary)
+    network = run.build()
+    if settings.warm_start:
+        warm(settings.warm_start, network)
+    if rounded_from(settings) < settings.epochs:
+        for level in network.levels:
+            realised_strengths(level)
+    return network, renaming
+
+
+def rounded_from(settings: Training) -> int:
+    """The first epoch, from 0, with weights rounded as the chip's."""
+    return math.ceil(settings.chip_weights_from * settings.epochs)
 
 
 def train(
@@ -91,21 +123,18 @@ def train(
 ) -> None:
     """Train a run to its last epoch, from where it stands; `report` is called in the leading process only.
 
-    Raises Stopped after SIGINT or SIGTERM, with a checkpoint written; CheckpointError where none can be.
+    Raises Stopped after SIGINT or SIGTERM, with a checkpoint written; CheckpointError where none can be, or
+    files are damaged; SettingsError where the loss is not finite.
     """
-    threads = threads or torch.get_num_threads()
-    kernels.use_threads(threads)
+    kernels.use_threads(torch.get_num_threads() if threads is None else threads)
     kernels.keep_memory()
     settings = run.training
     training, validation = run.source.split()
     streams = [stream(story, run.vocabulary) for story in training]
     checks = [stream(story, run.vocabulary) for story in validation]
-    renaming = by_task(settings.rename, run.source.tasks, run.vocabulary)
     held = {s.key for s in checks}
 
-    network = run.build()
-    if settings.warm_start:
-        warm(settings.warm_start, network)
+    network, renaming = beginning(run)
     network = network.to(group.device)
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -118,11 +147,9 @@ def train(
         )
     objective = group.averaging(Objective(network, settings.clue_loss, settings.practice_loss))
     metrics = run.metrics[: position.epoch]
+    if len(metrics) < position.epoch:
+        raise incomplete(run.folder, f"epoch {position.epoch}")
     errors = metrics[-1]["training_errors"] if metrics else {}
-    rounded_from = math.ceil(settings.chip_weights_from * settings.epochs)
-    if rounded_from < settings.epochs:
-        for level in network.levels:
-            realised_strengths(level)  # a rule that the chip has not is refused now, not hours later
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
 
@@ -130,9 +157,9 @@ def train(
         while position.epoch < settings.epochs:
             random = np.random.default_rng([settings.seed, position.epoch])
             chance = settings.practice_at(position.epoch / settings.epochs)
-            if position.epoch >= rounded_from:
+            if position.epoch >= rounded_from(settings):
                 round_as_exported(network)
-                if position.epoch == rounded_from and position.batch == 0:
+                if position.epoch == rounded_from(settings) and position.batch == 0:
                     position.best = math.inf  # what was best before may lose more when it is rounded
             names = renaming if position.epoch >= settings.rename_from * settings.epochs else {}
             told = chosen(streams, settings, errors, position.epoch / settings.epochs, random)
@@ -152,6 +179,11 @@ def train(
 
                 due = group.leads and time.monotonic() - saved > CHECKPOINT_SECONDS
                 all_sums = group.sum({**sums, "stop": float(interrupted()), "save": float(due)})
+                if not math.isfinite(all_sums["loss"]):
+                    raise SettingsError(
+                        f"the loss is {all_sums['loss']} in epoch {position.epoch + 1}, batch "
+                        f"{position.batch + 1}; lower learning_rate ({settings.learning_rate})"
+                    )
                 for name in sums:
                     position.sums[name] = position.sums.get(name, 0.0) + all_sums[name]
                 position.batch += 1

@@ -80,6 +80,6 @@ def stage_of(folder: Path) -> str | None:
     """The stage that a run folder is of, None if it is of bAbI or of nothing known."""
     try:
         stage: str = json.loads((folder / "run.json").read_text())["stage"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return stage

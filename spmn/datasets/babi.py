@@ -154,11 +154,11 @@ def find(folder: Path | str, task: int, split: str) -> Path:
     path = folder / file_name(task, split)
     if path.is_file():
         return path
-    found = "the folder does not exist"
+    found = "that is a file, no folder" if folder.exists() else "the folder does not exist"
     if folder.is_dir():
         there = [n for n in TASKS if (folder / file_name(n, split)).is_file()]
         found = f"the folder has {split} files of tasks {there}"
-    raise DataError(f"no file '{path}': {found}; unpack {_SOURCE} and name a folder in it, such as en-10k")
+    raise DataError(f"no file '{path}': {found}; unpack {_SOURCE} and name a folder in it: --data .../en-10k")
 
 
 def load(folder: Path | str, tasks: Iterable[int], split: str = "train") -> list[Story]:

@@ -25,6 +25,13 @@ def sets() -> list[str]:
     return sorted(path.name for path in HERE.iterdir() if (path / "README.md").exists())
 
 
+def names() -> list[str]:
+    """What stands for the networks of each set, such as "babi/1" to "babi/20"."""
+    return [
+        name if _joint(name) else f"{name}/{tasks(name)[0]} to {name}/{tasks(name)[-1]}" for name in sets()
+    ]
+
+
 def tasks(name: str) -> list[int]:
     """Tasks that a set has a network for. Raises SettingsError naming the sets that exist."""
     if name not in sets():
@@ -62,7 +69,10 @@ def networks(name: str, wanted: Sequence[int] | None = None) -> dict[Path, list[
 
 
 def located(run: str | Path) -> Path:
-    """A run folder by its path, or by a name such as "babi/16" or "babi-joint" where no such path exists."""
+    """A run folder by its path, or by a name such as "babi/16" or "babi-joint" where no such path exists.
+
+    Raises SettingsError for a task that the set has no network for.
+    """
     name, slash, task = str(run).partition("/")
     if not slash and name in sets() and _joint(name) and not Path(run).exists():
         return HERE / name

@@ -62,8 +62,9 @@ def test_operations_of_a_run_by_hand(relayed):
     assert counted.connection_sparsity == 3 / 11
     assert counted.parameter_count == 11 + 3
     rows = dict(counted.rows())
-    assert (rows["Effective_ACs"], rows["Effective_MACs"], rows["Dense"]) == ("28", "3", "44")
-    assert dict(counted.rows(questions=8))["Effective_ACs"] == "7"
+    assert (rows["Effective_ACs"], rows["Effective_MACs"], rows["Dense"]) == (28, 3, 44)
+    assert dict(counted.rows(questions=8))["Effective_ACs"] == 7
+    assert dict(counted.whole_rows())["Parameter count"] == 14
 
 
 def test_the_footprint_by_hand(relayed):

@@ -249,10 +249,10 @@ def test_assumptions_of_the_chip_and_of_the_mapping_are_told(memory):
 
 def test_rows_have_the_totals(memory):
     placed = place(memory, "loihi2")
-    assert placed.population_rows() == [("values", "3", "1", "21", "1", "11", "0")]
+    assert placed.population_rows() == [("values", 3, 1, 21, 1, 11, 0)]
     assert placed.resource_rows()[:2] == [
-        ("cores", "1", "120", "0.8", "", "", "Lava 0.10.0 compiler: 120 of the chip's 128 cores"),
-        ("neurons", "3", "8,192", "0.0", "3", "8,192", load_chip("loihi2").limits["neurons"].source),
+        ("cores", 1, 120, 0.8, None, None, "Lava 0.10.0 compiler: 120 of the chip's 128 cores"),
+        ("neurons", 3, 8192, 0.0, 3, 8192, load_chip("loihi2").limits["neurons"].source),
     ]
     assert placed.resource_rows()[2][-1].startswith("assumed; ")
 

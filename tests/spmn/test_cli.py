@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it prints, and how it fails."""
 
+import io
 import json
 import os
 import shutil
@@ -8,12 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from hardware.files import load
+from spmn import cli
 from spmn import doctor as doctor_module
+from spmn import finetune as finetuning
 from spmn.cli import app
 from spmn.datasets.babi import read
+from spmn.pretrained import folder
+from spmn.runs import open_run
 
 
 def spmn(
@@ -28,21 +34,21 @@ def spmn(
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    done = spmn("data", "babi", "--tasks", "1,15", "--out", folder, "--train", "200", "--test", "40")
+    out = tmp_path_factory.mktemp("data")
+    done = spmn("data", "babi", "--tasks", "1,15", "--out", out, "--train", "200", "--test", "40")
     assert done.returncode == 0, done.stderr
-    return folder
+    return out
 
 
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
+    out = tmp_path_factory.mktemp("runs") / "run[b]"
     done = spmn(
-        "train", "babi", "--tasks", "1,15", "--data", data, "--epochs", "1", "--out", folder, "--threads", "1"
+        "train", "babi", "--tasks", "1,15", "--data", data, "--epochs", "1", "--out", out, "--threads", "1"
     )
     assert done.returncode == 0, done.stderr
-    assert "validation error" in done.stdout
-    return folder
+    assert f"next: spmn evaluate {out}" in done.stdout
+    return out
 
 
 def test_generated_files_are_official_in_form(data: Path) -> None:
@@ -99,13 +105,30 @@ def test_ask(run: Path) -> None:
     assert "from: 1 Mary went to the garden." in done.stdout
     assert "'moon'" in done.stdout
     assert "level 1" in done.stdout
+    assert ">" not in done.stdout  # nobody types
 
 
 def test_plot(run: Path, tmp_path: Path) -> None:
-    done = spmn("plot", run, "--story", "1", "--stdp", "--out", tmp_path)
+    out = tmp_path / "[red]q[b]"
+    done = spmn("plot", run, "--story", "1", "--stdp", "--out", out)
     assert done.returncode == 0, done.stderr
     for name in ("raster", "memory", "recall", "stdp"):
-        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"wrote {out / name}.png" in done.stdout
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pictures_of_a_network_of_the_package_go_to_runs(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "located", lambda name: run if name == Path("babi/1") else name)
+    monkeypatch.chdir(tmp_path)
+    before = set(run.iterdir())
+    done = CliRunner().invoke(app, ["plot", "babi/1", "--stdp"])
+    assert done.exit_code == 0, done.output
+    names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")}
+    pictures = {f"runs/babi-1/story0/{name}.png" for name in ("raster", "memory", "recall")}
+    assert names == {"runs/babi-1/stdp.png", *pictures}
+    assert set(run.iterdir()) == before
 
 
 def test_doctor() -> None:
@@ -154,6 +177,110 @@ def test_bad_input_ends_in_one_clear_line(run: Path, data: Path, tmp_path: Path)
     weights.write_bytes(weights.read_bytes()[:1000])
     failing(spmn("export", truncated, "--out", tmp_path / "p.h5"), "network.safetensors", "truncated")
     assert not (tmp_path / "p.h5").exists()
+
+
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The line in which a command of this process fails, before it prints anything."""
+    monkeypatch.setattr(sys, "argv", ["spmn", *map(str, arguments)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (1, "")
+    (line,) = err.strip().splitlines()
+    return line
+
+
+OTHER = str(folder("babi", 17) / "program.h5")
+"""The program of a network that reads other words."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["ask", "babi"], ["'babi' is no run folder", "babi/1 to babi/20, babi-joint"]),
+        (["ask", "babix/1"], ["babi/1 to babi/20"]),
+        (["ask", "babi/21"], ["no network for task 21"]),
+        (["evaluate", "babi/1"], ["en-10k", "--data"]),
+        (["evaluate", "RUN", "--runner", "magic"], ["no runner is called 'magic'"]),
+        (["evaluate", "--pretrained", "babi", "--runner", "magic"], ["no runner is called 'magic'"]),
+        (["evaluate", "--pretrained", "babi", "--tasks", ""], ["'' in ''"]),
+        (["evaluate", "--pretrained", "babi", "--memory-bits", "6"], ["--memory-bits 6 goes with a RUN"]),
+        (["evaluate", "RUN", "--memory-bits", "4"], ["--memory-bits 4 goes with a runner of integers"]),
+        (["evaluate", "RUN", "--program", OTHER], ["--program 'spmn' goes with a runner of integers"]),
+        (
+            ["evaluate", "RUN", "--program", OTHER, "--runner", "emulator"],
+            ["'spmn' reads other words, or gives other answers", "spmn export"],
+        ),
+        (
+            ["evaluate", "RUN", "--program", OTHER, "--runner", "emulator", "--memory-bits", "4"],
+            ["--memory-bits 4 goes without --program"],
+        ),
+        (["train", "babi", "--tasks", "", "--out", "out"], ["'' in ''"]),
+        (["train", "babi", "--data", "file", "--out", "out"], ["that is a file, no folder"]),
+        (["train", "babi", "--set", "seed=7", "--out", "out"], ["use --seed alone"]),
+        (["train", "babi", "--set", "learning_rate=inf", "--out", "out"], ["learning_rate is inf"]),
+        (["sweep", "babi", "--preset", "magic", "--out", "out"], ["there is no preset 'magic'"]),
+        (["plot", "--stdp", "--story", "3"], ["--story 3 goes with a RUN"]),
+        (["plot", "--stdp", "nowhere"], ["'nowhere' is no run folder"]),
+        (["plot", "--stdp", "--out", "file"], ["cannot write", "File exists"]),
+        (["finetune", "RUN", "--learning-rate", "nan"], ["learning_rate is nan"]),
+        (["finetune", "RUN", "--seed", "-1"], ["seed is -1"]),
+        (["similar", "RUN"], ["of stage 'babi'", "spmn ask"]),
+    ],
+)
+def test_what_is_refused_before_anything_is_done(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    says: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    line = said(monkeypatch, capsys, *(run if argument == "RUN" else argument for argument in arguments))
+    for text in says:
+        assert text in line
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no CUDA device" in said(monkeypatch, capsys, "finetune", run, "--device", "cuda")
+
+
+@pytest.mark.parametrize(
+    "arguments", ["sweep babi --jobs 0", "sweep babi --jobs -1", "train babi --threads -1"]
+)
+def test_counts_below_1_are_refused(arguments: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, [*arguments.split(), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_typed_bytes_that_are_no_text_are_refused(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["spmn", "ask", str(run)])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8"))
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "standard input is no UTF-8 text" in capsys.readouterr().err
+
+
+def test_finetuning_says_how_many_stories_there_are(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetuning, "finetune", lambda program, *rest, **options: program)
+    out = tmp_path / "p.h5"
+    done = CliRunner().invoke(app, ["finetune", str(run), "--stories", "100000", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    used = len(open_run(run).source.split()[0])
+    assert f"{used} stories, 3 epochs" in done.output
+    assert load(out).attributes["fine-tuned"] == f"{used} stories"
 
 
 def test_a_word_never_seen_is_quoted(run: Path, data: Path, tmp_path: Path) -> None:

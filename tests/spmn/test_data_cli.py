@@ -64,6 +64,13 @@ def test_check_says_what_it_lacks(
     assert "qa1_single-supporting-fact_train.txt" in line
 
 
+def test_check_does_not_pass_over_a_folder_with_the_name_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / babi.file_name(1, "train")).mkdir()
+    assert "Is a directory" in failing(capsys, monkeypatch, "check", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -136,6 +136,10 @@ def test_what_cannot_be_trained_is_refused(damaged: Program) -> None:
         finetune(damaged, ask(1, 2), ask(2, 2), epochs=0)
     with pytest.raises(SettingsError, match="learning_rate is 0"):
         finetune(damaged, ask(1, 2), ask(2, 2), learning_rate=0)
+    with pytest.raises(SettingsError, match="learning_rate is nan"):
+        finetune(damaged, ask(1, 2), ask(2, 2), learning_rate=float("nan"))
+    with pytest.raises(SettingsError, match="seed is -1"):
+        finetune(damaged, ask(1, 2), ask(2, 2), seed=-1)
     silent = [dataclasses.replace(s, kind=np.zeros(3, int)) for s in ask(1, 2)]
     with pytest.raises(RunError, match="ask no question"):
         finetune(damaged, ask(1, 2), silent)

@@ -127,7 +127,11 @@ def test_answers_from_standard_input_and_from_a_file(spmn: Spmn, program: Path, 
     assert code == 0
     assert out.splitlines()[:2] == ["Where is Mary? garden", "where is mary? garden"]
     assert "runner: emulator, 22 steps" in out
-    assert "operations per question:" in out
+    per_question, whole = out.split("operations per question:")[1].split("program and run:")
+    assert "Effective_ACs" in per_question
+    assert "Energy" in per_question
+    assert "Parameter count: 84" in whole
+    assert "asks no question" not in out
     (tmp_path / "story.txt").write_text(STORY)
     assert spmn("run", program, "--story", tmp_path / "story.txt") == (code, out, "")
     other = STORY.replace("went garden", "went hall")
@@ -144,7 +148,12 @@ def test_json_has_answers_and_costs(spmn: Spmn, program: Path, on: str) -> None:
         {"question": "where is mary?", "answer": "garden"},
     ]
     assert (told["runner"], told["steps"]) == (on, 22)
-    assert told["cost"]
+    cost = told["cost"]
+    assert cost["Parameter count"] == 84
+    assert cost["Footprint, bytes"] > 0
+    assert 0 < cost["Activation sparsity"] < 1
+    low, high = cost["Energy in uJ, estimated with Loihi 1 constants"]
+    assert low <= high
 
 
 def test_recordings_of_a_run(spmn: Spmn, program: Path, tmp_path: Path) -> None:
@@ -231,15 +240,20 @@ def test_strict_runs_end_at_the_first_loss(spmn: Spmn, program: Path, tmp_path: 
         (["--probe", "place:mood"], ["'mood'"]),
         (["--probe", "nowhere"], ["'nowhere' is no population"]),
         (["--probe", "heard:tag_1"], ["'tag_1'", "never changes it"]),
-        (["--story", "none.txt"], ["none.txt", "No such file"]),
-        (["--story", "."], ["Is a directory"]),
+        (["--story", "none.txt"], ["cannot read the story 'none.txt'", "No such file", "name a file"]),
+        (["--story", "."], ["'.'", "Is a directory"]),
         (["--story", "latin1.txt"], ["latin1.txt is no UTF-8 text", "a sentence per line"]),
         (["--story", "empty.txt"], ["no event to encode"]),
         (["--story", "moon.txt"], ["'moon'", "7 words that the program knows"]),
         (["--story", "long.txt"], ["'Mary went where is hall.' has 5 words", "reads 1 to 3"]),
         (["--inputs", "none.h5"], ["none.h5", "no such file"]),
         (["--inputs", "parrot.h5"], ["parrot.h5", "holds a program: give a inputs"]),
-        (["--state", "none.h5"], ["none.h5", "no such file"]),
+        (["--state", "none.h5"], ["--state none.h5 goes with --inputs"]),
+        (["--inputs", "in.h5", "--state", "none.h5"], ["none.h5", "no such file"]),
+        (["--inputs", "in.h5", "--story", "moon.txt"], ["--story moon.txt does not go with --inputs"]),
+        (["--inputs", "in.h5", "--out", "in.h5"], ["--out names 'in.h5', as --inputs does"]),
+        (["--out", "./parrot.h5"], ["--out names 'parrot.h5', as PROGRAM does", "another file"]),
+        (["--out", "a.h5", "--save-state", "a.h5"], ["--save-state names 'a.h5', as --out does"]),
         (["--out", "no/such/run.h5"], ["run.h5", "cannot be written"]),
     ],
 )
@@ -254,12 +268,20 @@ def test_bad_arguments_end_in_one_line_and_leave_no_file(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "latin1.txt").write_bytes("Mary went to the café.".encode("latin-1"))
     (tmp_path / "empty.txt").write_text("\n  \n")
+    save_inputs(inputs_of(), tmp_path / "in.h5")
     (tmp_path / "moon.txt").write_text("Mary went moon.\n")
     (tmp_path / "long.txt").write_text("Mary went hall.\nMary went where is hall.\n")
     before = {path.name for path in tmp_path.iterdir()}
     out = [] if "--out" in arguments else ["--out", "run.h5"]
     failing(spmn("run", program, *arguments, *out, say=STORY.encode()), *says)
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_story_may_begin_with_a_mark_and_ask_nothing(spmn: Spmn, program: Path) -> None:
+    code, out, _ = spmn("run", program, say="\ufeffMary went hall.\n".encode())
+    assert code == 0
+    assert "the story asks no question" in out
+    assert "operations per stream:" in out
 
 
 def test_standard_input_that_is_no_text_is_refused(spmn: Spmn, program: Path) -> None:
@@ -293,6 +315,9 @@ def test_fits_says_what_is_used_and_what_does_not_fit(spmn: Spmn, program: Path,
     told = json.loads(spmn("fits", program, "--json")[1])
     assert told["fits"]
     assert told["cores"] == 1
+    assert told["resources"][0]["what"] == "cores"
+    assert told["resources"][0]["used"] == 1
+    assert {type(row[name]) for row in told["resources"] for name in ("used", "of")} == {int}
     large = Program("large", (InputAxons("in", 1),), (Population("n", 1_000_000), Population("m", 1_000_000)))
     save(large, tmp_path / "large.h5")
     code, out, _ = spmn("fits", tmp_path / "large.h5", "--json")
@@ -309,6 +334,7 @@ def test_conform_passes_between_emulator_and_reference(spmn: Spmn) -> None:
     (told,) = json.loads(spmn("conform", "--runs", "6", "--seed", "1", "--steps", "20", "--json")[1])
     assert (told["runners"], told["equal"], told["plastic"]) == ("emulator and reference", 6, 4)
     failing(spmn("conform", "--runs", "2", "--between", "emulator", "abacus"), "'abacus'")
+    failing(spmn("conform", "--runtime", "3"), "--runtime 3 goes with lava")
 
 
 def off_by_one(jobs: Sequence[Job], limit: float) -> list[Recording | RunError]:

@@ -1,9 +1,11 @@
 """Settings can be changed by name, and nothing that is no setting is taken."""
 
+from typing import Any
+
 import pytest
 
 from spmn.errors import SettingsError
-from spmn.settings import PRESETS, RECIPES, Preset, changed, preset
+from spmn.settings import PRESETS, RECIPES, Network, Preset, building, changed, preset, refuse
 
 
 def test_settings_are_changed_by_name() -> None:
@@ -32,11 +34,49 @@ def test_settings_are_changed_by_name() -> None:
         ("repeat=-1", "repeat is -1; it must be 0 or more"),
         ("chip_weights_from=1.5", "chip_weights_from is 1.5; it must be from 0 to 1"),
         ("precision=int8", "precision is int8; it must be one of float32, bfloat16"),
+        ("learning_rate=inf", "learning_rate is inf; it must be above 0 and finite"),
+        ("gradient_norm=-1", "gradient_norm is -1.0; it must be above 0 and finite"),
+        ("weight_decay=-1", "weight_decay is -1.0; it must be 0 or more, and finite"),
+        ("practice_loss=nan", "practice_loss is nan; it must be 0 or more, and finite"),
+        ("clue_loss=inf", "clue_loss is inf; it must be 0 or more, and finite"),
+        ("insist=inf", "insist is inf; it must be at least 1, and finite"),
+        ("slope=inf", "slope is inf; it must be above 0 and finite"),
+        ("stories=0", "stories is 0; it must be at least 1"),
+        ("encoder=1000000000000", "encoder is 1000000000000; it must be at least 1, and below"),
+        ("seed=-1", "seed is -1; it must be 0 or more"),
     ],
 )
 def test_what_is_no_setting_is_refused(change: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         changed(PRESETS["default"], [change])
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"depth": 2.5}, "depth is 2.5; it must be a whole number"),
+        ({"heads": True}, "heads is True; it must be a whole number"),
+        ({"dv": "0.1"}, "dv is '0.1'; it must be a number"),
+        ({"rule": None}, "rule is None; it must be a word"),
+        ({"per_head": 1}, "per_head is 1; it must be true or false"),
+    ],
+)
+def test_values_of_another_type_are_refused(setting: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Network(**setting)
+    assert Network(dv=1).dv == 1  # a whole number is a number
+
+
+def test_a_network_that_cannot_be_built_is_a_wrong_setting() -> None:
+    with pytest.raises(SettingsError, match=r"no network of depth=3.*\(no room\); make it smaller"):  # noqa: SIM117
+        with building(Network()):
+            raise RuntimeError("no room\nmore")
+
+
+def test_options_that_were_given_are_refused() -> None:
+    refuse("goes with a RUN", story=None)
+    with pytest.raises(SettingsError, match="--memory-bits 0 goes with a RUN"):
+        refuse("goes with a RUN", story=None, memory_bits=0)
 
 
 def test_a_recipe_is_for_one_task() -> None:

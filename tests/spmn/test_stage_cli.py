@@ -68,14 +68,22 @@ def test_scored_pairs_are_judged_by_people_too(tmp_path: Path) -> None:
 def test_nearest_memories_of_typed_sentences(run: Path, corpus: Path) -> None:
     asked = corpus.read_text().splitlines()[7]
     done = CliRunner().invoke(
-        app, ["similar", str(run), "--data", str(corpus), "--count", "2"], input=f"{asked}\n\n?!\n"
+        app, ["similar", str(run), "--data", str(corpus), "--count", "2"], input=f"{asked}\n\n[/]\n"
     )
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     assert "60 sentences stored" in lines[0]
     assert lines[1] == f" 1.000  {asked}"
     assert len(lines) == 4
-    assert "no word in the sentence '?!'" in lines[3]
+    assert "no word in the sentence '[/]'" in lines[3]
+
+
+def test_a_run_of_another_kind_is_named(run: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["ask", str(run)])
+    assert isinstance(done.exception, CheckpointError)
+    assert "of stage 'similarity', which this command does not take; spmn similar takes it" in str(
+        done.exception
+    )
 
 
 def test_our_own_corpora_have_names(tmp_path: Path, run: Path) -> None:
@@ -89,10 +97,18 @@ def test_our_own_corpora_have_names(tmp_path: Path, run: Path) -> None:
         (["--data", "nowhere.txt"], DataError, "'nowhere.txt' cannot be read"),
         (["--loss", "huber"], SettingsError, "no loss 'huber'"),
         (["--segmenter", "latin"], SettingsError, "no segmenter 'latin'"),
+        (["--learning-rate", "inf"], SettingsError, "learning_rate is inf"),
+        (["--seed", "-1"], SettingsError, "seed is -1"),
+        (["--data", "en", "--valid", "en.txt"], DataError, "0 sentences are left to validate on"),
+        (["--threads", "-1"], SystemExit, "2"),
     ],
 )
-def test_what_cannot_be_trained(tmp_path: Path, options: list[str], error: type, said: str) -> None:
-    done = CliRunner().invoke(app, ["train", "similarity", "--out", str(tmp_path / "run"), *options, *QUICK])
+def test_what_cannot_be_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], error: type, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "en.txt").write_text("\n".join(generate("en").sentences))
+    done = CliRunner().invoke(app, ["train", "similarity", "--out", str(tmp_path / "run"), *QUICK, *options])
     assert isinstance(done.exception, error)
     assert said in str(done.exception)
     assert not (tmp_path / "run").exists()
@@ -126,6 +142,12 @@ def test_difficulties_have_names(tmp_path: Path) -> None:
     )
     assert isinstance(done.exception, SettingsError)
     assert "once, perhaps, again" in str(done.exception)
+
+
+def test_a_negative_seed_is_refused() -> None:
+    done = CliRunner().invoke(app, ["train", "timeline", "--seed", "-1"])
+    assert isinstance(done.exception, SettingsError)
+    assert "seed is -1" in str(done.exception)
 
 
 def test_a_curve_that_leaves_the_time_line_is_refused_before_training(tmp_path: Path) -> None:

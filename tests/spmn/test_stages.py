@@ -1,6 +1,7 @@
 """Training of a stage: it learns, resumes bit-equal, and loses nothing."""
 
 import json
+import math
 import os
 import signal
 from collections.abc import Mapping
@@ -111,7 +112,29 @@ def test_another_training_in_the_folder_is_refused(tmp_path: Path) -> None:
         read_record(tmp_path, "line")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}'])
+@pytest.mark.parametrize("left", [None, "", '{"step": 0, "closeness": -3}\n', '{"step": 0, "clo'])
+def test_validations_that_are_lost_are_missed(tmp_path: Path, left: str | None) -> None:
+    train_stage(Line(), HOW, tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    if left is not None:
+        (tmp_path / "metrics.jsonl").write_text(left)
+    with pytest.raises(CheckpointError, match=r"metrics.jsonl' (ends before step 60|is damaged)"):
+        train_stage(Line(), HOW, tmp_path)
+
+
+def test_no_thread_is_too_few(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="threads is 0; it must be at least 1"):
+        train_stage(Line(), HOW, tmp_path / "run", threads=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_another_kind_says_what_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"version": 1, "vocabulary": {}}))
+    with pytest.raises(CheckpointError, match=r"of stage 'babi', .*; spmn ask, evaluate"):
+        read_record(tmp_path, "line")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', "[" * 100_000])
 def test_a_folder_that_is_no_run(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(CheckpointError, match="no run of stage 'line'"):
@@ -132,6 +155,10 @@ def test_nothing_validated_yet(tmp_path: Path) -> None:
         ({"steps": 0}, "steps is 0"),
         ({"validate_every": 0}, "validate_every is 0"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"learning_rate": math.inf}, "learning_rate is inf"),
+        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
+        ({"gradient_norm": math.nan}, "gradient_norm is nan"),
+        ({"steps": 2.5}, "steps is 2.5; it must be a whole number"),
         ({"warm_up": 1.0}, "warm_up is 1.0"),
         ({"seed": -1}, "seed is -1"),
     ],

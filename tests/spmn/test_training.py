@@ -1,6 +1,7 @@
 """Training: it learns, resumes bit-equal after SIGKILL, and leaves nothing half-written."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -19,7 +20,7 @@ from torch import nn
 from spmn import renaming, training
 from spmn.data import Source
 from spmn.datasets.babi import Story
-from spmn.errors import CheckpointError, SettingsError
+from spmn.errors import CheckpointError, SettingsError, SpmnError
 from spmn.evaluation import answer, score_clues
 from spmn.events import PRACTICE, Stream, collate, practise, stream
 from spmn.network import SPMN
@@ -140,8 +141,90 @@ def test_damaged_files_are_refused(run: Run, name: str) -> None:
 
 def test_foreign_weights_are_refused(run: Run) -> None:
     save_tensors(run.folder / "network.safetensors", {"a": torch.zeros(2)}, {})
-    with pytest.raises(CheckpointError, match="does not fit"):
+    wrong = len(run.build().state_dict()) + 1
+    with pytest.raises(CheckpointError, match=f"does not fit.* is missing in .* and {wrong - 1} more differ"):
         open_run(run.folder).trained()
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("network", "depth", 2.5),
+        ("network", "heads", True),
+        ("network", "encoder", 10**12),
+        ("vocabulary", "length", "6"),
+        ("vocabulary", "length", -1),
+        ("vocabulary", "counts", [1]),
+        ("source", "folder", 5),
+        ("source", "tasks", ["1"]),
+        ("training", "epochs", None),
+    ],
+)
+def test_records_of_wrong_values_are_refused(tmp_path: Path, part: str, name: str, value: object) -> None:
+    path = start(tmp_path, replace(SOURCE, questions=50), PRESET).folder / "run.json"
+    record = json.loads(path.read_text())
+    record[part][name] = value
+    path.write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match=r"run\.json' is damaged or foreign"):
+        open_run(tmp_path)
+
+
+def test_a_record_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="damaged or foreign"):
+        open_run(tmp_path)
+
+
+def test_a_trained_run_of_an_unknown_rule_is_refused(run: Run) -> None:
+    path = run.folder / "run.json"
+    path.write_text(path.read_text().replace("two-factor", "foo"))
+    with pytest.raises(CheckpointError, match=r"run\.json' is damaged or foreign"):
+        open_run(run.folder).trained()
+
+
+def test_epochs_that_are_lost_are_missed(run: Run) -> None:
+    path = run.folder / "metrics.jsonl"
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"metrics.jsonl' ends before epoch 1, where the checkpoint"):
+        train(run)
+    for left, said in (("", "ends before epoch 1"), ('{"epo', "is damaged"), ("5\n", "is damaged")):
+        path.write_text(left)
+        with pytest.raises(CheckpointError, match=said):
+            train(run)
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "said"),
+    [
+        ({}, {"rename": "zzz"}, "rename names 'zzz'"),
+        ({"rule": "foo"}, {}, "foo"),
+        ({"heads": 2**31 - 1, "keys": 2**31 - 1}, {}, "no network of .*heads=2147483647"),
+        ({"rule": "pair-stdp"}, {"chip_weights_from": 0.5}, "learns in every step"),
+        ({}, {"warm_start": "nowhere"}, "no run folder"),
+    ],
+)
+def test_nothing_is_written_of_a_training_that_cannot_begin(
+    tmp_path: Path, network: dict[str, Any], settings: dict[str, Any], said: str
+) -> None:
+    preset = Preset(replace(NETWORK, **network), Training(**settings))
+    with pytest.raises(SpmnError, match=said):
+        start(tmp_path / "run", replace(SOURCE, questions=50), preset)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = start(tmp_path, replace(SOURCE, questions=50), PRESET)
+    monkeypatch.setattr(training, "step", lambda *_: dict.fromkeys(training.SUMS, math.nan))
+    with pytest.raises(SettingsError, match="the loss is nan in epoch 1, batch 1; lower learning_rate"):
+        train(run)
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json"}
+
+
+def test_what_has_an_option_is_not_changed_as_a_setting() -> None:
+    for changes, epochs, said in ((["seed=7"], None, "--seed alone"), (["epochs=2"], 3, "--epochs alone")):
+        with pytest.raises(SettingsError, match=said):
+            training.babi((1,), None, "default", epochs, 0, changes)
+    assert training.babi((1,), None, "default", None, 0, ["epochs=2"])[1].training.epochs == 2
 
 
 def test_weights_can_be_read_by_whoever_may_read_the_run(run: Run) -> None:

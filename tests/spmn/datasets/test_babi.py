@@ -245,6 +245,9 @@ def test_missing_file_says_what_is_there(tmp_path):
 def test_missing_folder(tmp_path):
     with pytest.raises(DataError, match=r"nowhere.*the folder does not exist.*unpack"):
         babi.find(tmp_path / "nowhere", 1, "train")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"that is a file, no folder.*--data"):
+        babi.find(tmp_path / "file", 1, "train")
 
 
 @pytest.mark.parametrize("task", [0, 21])
