@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -12,8 +13,14 @@ from spmn.errors import DataError
 
 
 def plain(stderr: bool = False) -> Console:
-    """A console that prints paths, words and typed lines as they are: brackets in them are no markup."""
-    return Console(stderr=stderr, markup=False, emoji=False, soft_wrap=True)
+    """A console that prints paths, words and typed lines as they are: brackets in them are no markup.
+
+    Where nobody looks on, as in a file, lines may be long.
+    """
+    made = Console(stderr=stderr, markup=False, emoji=False, soft_wrap=True)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = 160
+    return made
 
 
 console = plain()
@@ -21,7 +28,8 @@ console = plain()
 
 def table(*headers: str, title: str | None = None, caption: str | None = None) -> Table:
     """A table that breaks what is too long for the terminal instead of cutting it."""
-    columns = (Column(header, overflow="fold") for header in headers)
+    # what a row is about stays whole as long as the other columns can give way
+    columns = (Column(header, overflow="fold", no_wrap=n == 0) for n, header in enumerate(headers))
     return Table(*columns, title=title, caption=caption)
 
 

@@ -25,6 +25,15 @@ def test_tables_break_what_is_too_long() -> None:
     assert "…" not in captured.get()
 
 
+def test_what_a_row_is_about_stays_whole() -> None:
+    wide = table("name", "rule", "another rule")
+    wide.add_row("level1.write_key.latch", "7*x0*y0 + x1*y0", "7*x0*y0 + x1*y0")
+    shown = Console(width=48, file=io.StringIO())
+    with shown.capture() as captured:
+        shown.print(wide)
+    assert "level1.write_key.latch" in captured.get()
+
+
 def test_lines_that_nobody_types_come_without_a_prompt(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
