@@ -21,6 +21,7 @@ from experiments import records
 from experiments.babi import bits as memory
 from experiments.babi import results, shipping
 from experiments.babi.results import Result
+from spmn.datasets.babi import parse_tasks
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
@@ -81,10 +82,11 @@ def bits(
     data: Annotated[Path, typer.Option(help="Folder of official files.")],
     networks: Networks = "babi",
     limit: Annotated[int, typer.Option(help="Validation questions per task, in whole stories.")] = 500,
+    tasks: Annotated[str | None, typer.Option(help="Such as 1,16 or 1-20; all if not given.")] = None,
 ) -> None:
     """Score the shipped networks with 2 to 8 bits of plastic memory, and enter that in bits.json."""
     for network in networks.split(","):
-        for found in memory.measure(network, str(data), limit):
+        for found in memory.measure(network, str(data), limit, parse_tasks(tasks) if tasks else None):
             records.enter(found, memory.RESULTS)
             console.print(f"{network}/{found.task}, {found.bits} bits: {found.error:.2%}")
 

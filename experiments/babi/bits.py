@@ -37,9 +37,10 @@ class Bits:
         return self.network, self.task, -self.bits
 
 
-def measure(network: str, data: str, limit: int) -> Iterator[Bits]:
-    """Score every network of a set with every number of bits, on up to so many questions per task."""
-    for folder, tasks in pretrained.networks(network).items():
+def measure(network: str, data: str, limit: int, wanted: Sequence[int] | None = None) -> Iterator[Bits]:
+    """Score every network of a set, or those of some tasks, with every number of bits, on up to so many
+    questions per task."""
+    for folder, tasks in pretrained.networks(network, wanted).items():
         run = open_run(folder)
         trained, validation = run.trained(), set_aside(run, data)
         programs = {bits: export(trained, memory_bits=bits) for bits in BITS}
