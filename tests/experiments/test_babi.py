@@ -160,11 +160,11 @@ def test_a_name_stands_for_a_pretrained_run(tmp_path: Path, monkeypatch: pytest.
         (["--pretrained", "tiny", "--tasks", "2"], "no network for task 2; it has 1"),
         (["--pretrained", "tiny", "--split", "valid"], "name them with --data"),
         (["--pretrained", "tiny", "--data", "nowhere"], "nowhere"),
-        (["--pretrained", "tiny", "--memory-bits", "4"], "--memory-bits go with a RUN"),
-        (["--pretrained", "tiny", "--program", "p.h5"], "--program and"),
+        (["--pretrained", "tiny", "--memory-bits", "4"], "goes with a RUN"),
+        (["--pretrained", "tiny", "--program", "p.h5"], "--program p.h5 goes with a RUN"),
         ([], "RUN folder or --pretrained"),
         (["tiny/1", "--pretrained", "tiny"], "RUN folder or --pretrained"),
-        (["tiny/1", "--tasks", "1"], "--tasks goes with --pretrained"),
+        (["tiny/1", "--tasks", "1"], "goes with --pretrained"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(options: list[str], said: str) -> None:
@@ -353,7 +353,8 @@ def test_stories_that_a_warm_start_was_trained_on_are_not_scored(tmp_path: Path)
     """A run whose own record once said something else of them."""
     start(tmp_path / "first", Source((1,), questions=600, seed=3), Preset())
     source = Source((1,), questions=600, seed=4)
-    run = start(tmp_path / "second", source, Preset(training=Training(warm_start=str(tmp_path / "first"))))
+    run = start(tmp_path / "second", source, Preset())
+    run = dataclasses.replace(run, training=Training(warm_start=str(tmp_path / "first")))
     scored, own, theirs = (
         {story.key for story in stories}
         for stories in (

@@ -158,7 +158,7 @@ def test_only_integers_reach_lava(inside) -> None:
         "from hardware import *\n"
         "from hardware.lava import build, stock\n"
         "population = Population('p', 2, vth=3, bias_mant=5, reset_interval=4)\n"
-        "(process,) = build.processes(Program('n', (), (population,))).values()\n"
+        "(process,) = build.processes(Program('n', (InputAxons('in', 1),), (population,))).values()\n"
         "print({variable.name for variable in process.vars if np.asarray(variable.init).dtype.kind != 'i'})\n"
         "for value in (0.5, np.float64(2), np.ones(2)):\n"
         "    try: build._make(stock.LIF, 'p', shape=(2,), du=value)\n"
