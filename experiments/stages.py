@@ -19,9 +19,10 @@ from rich.console import Console
 from experiments import records
 from spmn.datasets.babi import parse_tasks
 from spmn.datasets.sentences import generate
+from spmn.runs import read_metrics
 from spmn.settings import Network
 from spmn.similarity import Similarity, parts
-from spmn.stages import Stage, Steps, metrics, train_stage
+from spmn.stages import Stage, Steps, train_stage
 from spmn.sweep import parse_seeds
 from spmn.timeline import Course, Timeline
 from spmn.training import babi, start, train
@@ -79,7 +80,7 @@ def main(
                 how = Steps(steps or STEPS[begin], validate_every=min(100, steps or 100), seed=seed)
                 stage = first(begin, seed)
                 train_stage(stage, how, folder, threads)
-                reached = max(line[stage.decides] for line in metrics(folder))
+                reached = max(line[stage.decides] for line in read_metrics(folder))
                 console.print(f"{folder.name}: {stage.decides} {reached:.3f}", soft_wrap=True)
             for task in parse_tasks(tasks):
                 changes = [] if begin == SCRATCH else [f"warm_start={folder.absolute()}"]

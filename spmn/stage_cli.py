@@ -63,8 +63,9 @@ def train_similarity(
 
     from spmn import similarity as stage0
     from spmn.embedding import Grams, TfIdf, Transformer
+    from spmn.runs import read_metrics
     from spmn.stage_plots import similarity_map, similarity_scatter
-    from spmn.stages import Steps, metrics
+    from spmn.stages import Steps
 
     how = Steps(steps, learning_rate, validate_every=max(1, min(100, steps)), seed=seed)
     grams = Grams(segmenter=segmenter)
@@ -92,9 +93,9 @@ def train_similarity(
     first, second = (
         stage0.stored(trained.network, program, side, memory_bits) for side in (pairs.first, pairs.second)
     )
-    best = max(metrics(folder), key=lambda line: line[stage.decides])
+    best = max(read_metrics(folder), key=lambda line: line[stage.decides])
     rows = {
-        "before (torch)": metrics(folder)[0],
+        "before (torch)": read_metrics(folder)[0],
         "trained (torch)": best,
         "integers (emulator)": pairs.scores(first, second),
     }

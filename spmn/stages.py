@@ -113,11 +113,6 @@ def read_record(folder: Path | str, stage: str) -> dict[str, Any]:
     return record
 
 
-def metrics(folder: Path) -> list[dict[str, float]]:
-    """The validations so far. Raises CheckpointError where the file is damaged."""
-    return read_metrics(folder)
-
-
 def best_weights(folder: Path | str) -> dict[str, Tensor]:
     """Weights of the best validated step. Raises CheckpointError where there are none, or damaged ones."""
     path = Path(folder) / "network.safetensors"
@@ -155,7 +150,7 @@ def train_stage(
     checkpoint_there = restore(folder, network, optimiser)
     stood = checkpoint_there or {"step": 0, "seconds": 0.0, "best": math.nan}
     step, seconds, best = int(stood["step"]), float(stood["seconds"]), float(stood["best"])
-    lines = [line for line in metrics(folder) if line["step"] <= step]
+    lines = [line for line in read_metrics(folder) if line["step"] <= step]
     validated = step if step == how.steps else step - step % how.validate_every
     if checkpoint_there and (not lines or lines[-1]["step"] < validated):
         raise incomplete(folder, f"step {validated}")

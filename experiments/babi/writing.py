@@ -60,6 +60,7 @@ def table(results: Sequence[Result]) -> str:
     """One row per task: the run that is shipped, how far its seeds spread, and what one network for all does."""
     best = kept(results)
     shared = {r.task: r for r in next(iter(joint(results).values()), [])}
+    runs = {r.task: [s for s in alone(results) if s.task == r.task and s.official] for r in best}
     lines = [
         "| task | float (torch) | integers (emulator) | 95 % interval | all seeds: float | integers | generated "
         "stories: float, integers | one network for all: float, integers | EntNet, best of 10 | "
@@ -68,7 +69,7 @@ def table(results: Sequence[Result]) -> str:
     ]
     for r in best:
         low, high = interval(r.chip, r.questions)
-        seeds = [s for s in alone(results) if s.task == r.task and s.official]
+        seeds = runs[r.task]
         lines.append(
             f"| {named(r)} | {percent(r.error)} | {percent(r.chip)} | {100 * low:.1f} to {100 * high:.1f} | "
             f"{', '.join(f'{100 * s.error:.1f}' for s in seeds)} | "
@@ -82,13 +83,8 @@ def table(results: Sequence[Result]) -> str:
         f"{both(list(shared.values())) if shared else ''} | {sum(ENTNET[r.task] for r in best) / len(best):.1f} | |"
     )
     lines.append(f"| below 5 % | {solved[0]} | {solved[1]} | | | | | | | |")
-    spread = [[s for s in alone(results) if s.task == r.task and s.official] for r in best]
-    over = [
-        mean(values)
-        for values in zip(
-            *((mean(s.error for s in of), mean(s.chip for s in of)) for of in spread), strict=True
-        )
-    ]
+    each = [(mean(s.error for s in seeds), mean(s.chip for s in seeds)) for seeds in runs.values()]
+    over = [mean(values) for values in zip(*each, strict=True)]
     lines.append(f"| mean over all seeds | | | | {100 * over[0]:.1f} | {100 * over[1]:.1f} | | | | |")
     return "\n".join(lines)
 
@@ -176,11 +172,12 @@ Errors on validation stories: 10 % of the distinct stories of the official en-10
 length; the official test files were not at hand. The weights kept are those of the epoch with the lowest
 validation error, and of several seeds the best one is shipped, so the figures are optimistic: see the mean over all seeds. Seeds
 are 0, 1 and 2, of task 16 0, 1 and 3; those that start from another task's network all start from the shipped one. Training
-stories are told with other names in every epoch, of task 4, where it would often happen, never as a validation story. Integers: the exported program on the chip emulator, 6 bits of plastic memory, no fine-tuning. The interval is Wilson's,
-for the integers, as if questions were independent. Generated stories: a network of the same recipe that trained on our
-generator's stories, 90 % of 50,000 questions, for about a fifth of the recipe's epochs (task 16: a fifteenth; "Every run" in
-RESULTS.md has them), and its errors on up to 1,000 of the other questions; where the recipe starts from another task's network
-(2, 5 to 13), that one learnt official stories. EntNet's figures are on the test files and not of a spiking network."""
+stories are told with other names in every epoch, of task 4, where it would often happen, never as a validation story. Integers:
+the exported program on the chip emulator, 6 bits of plastic memory, no fine-tuning. The interval is Wilson's, for the integers, as
+if questions were independent. Generated stories: a network of the same recipe that trained on our generator's stories, 90 % of
+50,000 questions, for about a fifth of the recipe's epochs (task 16: a fifteenth; "Every run" in RESULTS.md has them), and its
+errors on up to 1,000 of the other questions; where the recipe starts from another task's network (2, 5 to 13), that one learnt
+official stories. EntNet's figures are on the test files and not of a spiking network."""
 STAR = """\
 \\* Of task 3 only 385 of the 2,000 official training stories could be had. Training was topped up with generated
 stories; validation is official stories alone."""

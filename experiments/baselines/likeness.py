@@ -11,9 +11,10 @@ import torch
 from experiments.baselines.second_generation import DEPTH, WIDTH, Hearing
 from spmn.datasets.corpus import Corpus
 from spmn.errors import SettingsError
+from spmn.runs import read_metrics
 from spmn.settings import Network
 from spmn.similarity import NETWORK, Objective, Similarity
-from spmn.stages import Steps, metrics, train_stage
+from spmn.stages import Steps, train_stage
 
 RESULTS = Path(__file__).with_name("similarity.json")
 SPIKING, SECOND = "SPMN", "SPMN 0.0.1"
@@ -69,7 +70,7 @@ def train(
         raise SettingsError(f"there is no model {model!r}; choose {SPIKING} or {SECOND}")
     how = Steps(steps, 5e-4 if model == SPIKING else 1e-3, validate_every=max(1, min(100, steps)), seed=seed)
     train_stage(stage, how, folder, threads)
-    lines = metrics(folder)
+    lines = read_metrics(folder)
     best = max(lines, key=lambda line: line[stage.decides])
     return Likeness(
         model=model,

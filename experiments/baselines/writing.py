@@ -14,15 +14,15 @@ from spmn.datasets.babi import TASKS
 
 NOTES = """\
 Error on 10 % of the distinct training stories (of the official en-10k files, or generated), best epoch; seeds side by side. One
-network for all tasks is validated on the stories that our joint one set aside. All networks of a row's length get the same stories,
+network for all tasks is validated on the stories that our joint one set aside. All networks of as many epochs get the same stories,
 batches, epochs and learning-rate schedule (its peak is each model's own), sentences as the same sum over word and position vectors,
 and no retrieval practice, renaming or warm start, so SPMN's figures are not those of its recipes. Published figures are on the test
 files and quoted from memory where they are not EntNet's; that one is the best of ten runs, ours are single runs with one schedule
 for all. On task 1 ours reach the published figures; on task 2, which takes more than 12 epochs, MemN2N comes to 2.2 % and EntNet to
-5.7 % in 60, two and six points above them; the LSTM reads sentences, not words, which spares it the failure published for task 2. EntNet's vectors are 100 wide as published, the others' 64; SPMN alone
-has dropout (0.1). The majority answer of one network for several tasks is the same for all of them. Operations: multiply-adds per
-question, as if dense; a spiking network on a chip needs fewer, for it works only where there are spikes. State: what is carried
-along after 1,000 events, in float32."""
+5.7 % in 60, two and six points above them; the LSTM reads sentences, not words, which spares it the failure published for task 2.
+EntNet's vectors are 100 wide as published, the others' 64; SPMN alone has dropout (0.1). The majority answer of one network for
+several tasks is the same for all of them. Operations: multiply-adds per question, as if dense; a spiking network on a chip needs
+fewer, for it works only where there are spikes. State: what is carried along after 1,000 events, in float32."""
 
 
 LIKENESS = """\

@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from spmn.datasets.corpus import Corpus, Pair
 from spmn.embedding import Grams, TfIdf, Transformer
 from spmn.errors import DataError, SettingsError
+from spmn.runs import read_metrics
 from spmn.similarity import (
     LOSSES,
     NETWORK,
@@ -35,7 +36,7 @@ from spmn.similarity import (
     spearman,
     stored,
 )
-from spmn.stages import Steps, metrics, train_stage
+from spmn.stages import Steps, train_stage
 
 GRAMS = Grams(dims=512)
 SMALL = replace(NETWORK, heads=8, encoder=96)
@@ -106,7 +107,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_memory_learns_what_is_alike(run: Path) -> None:
-    lines = metrics(run)
+    lines = read_metrics(run)
     best = max(line["target_spearman"] for line in lines)
     assert best > lines[0]["target_spearman"] + 0.02
     assert best > 0.75

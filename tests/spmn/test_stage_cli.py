@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from spmn.cli import app
 from spmn.datasets.sentences import generate
 from spmn.errors import CheckpointError, DataError, SettingsError
-from spmn.stages import metrics
+from spmn.runs import read_metrics
 
 QUICK = ["--steps", "6", "--heads", "4", "--threads", "1"]
 
@@ -38,7 +38,7 @@ def run(corpus: Path) -> Path:
 
 
 def test_a_text_file_is_learnt(run: Path) -> None:
-    assert [line["step"] for line in metrics(run)] == [0, 6]
+    assert [line["step"] for line in read_metrics(run)] == [0, 6]
     pictures = {"scatter.png", "map.png", "map.txt"}
     weights = {"network.safetensors", "checkpoint.safetensors"}
     assert {path.name for path in run.iterdir()} == {"run.json", "metrics.jsonl"} | pictures | weights

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from spmn.errors import CheckpointError, SettingsError, Stopped
-from spmn.runs import load_tensors
-from spmn.stages import Stage, Steps, load_best, metrics, read_record, train_stage
+from spmn.runs import load_tensors, read_metrics
+from spmn.stages import Stage, Steps, load_best, read_record, train_stage
 
 
 class Line(Stage):
@@ -53,7 +53,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 def test_it_learns_and_keeps_the_best(tmp_path: Path) -> None:
     train_stage(Line(), HOW, tmp_path)
-    lines = metrics(tmp_path)
+    lines = read_metrics(tmp_path)
     assert [line["step"] for line in lines] == [0, 20, 40, 60]
     best = max(line["closeness"] for line in lines)
     assert best > -0.2 > lines[0]["closeness"]
@@ -82,9 +82,9 @@ def test_a_stopped_training_goes_on_bit_equal(tmp_path: Path) -> None:
     train_stage(Line(), HOW, tmp_path / "parts")
     for name, tensor in weights(tmp_path / "whole").items():
         assert torch.equal(tensor, weights(tmp_path / "parts")[name]), name
-    strip = [{k: v for k, v in line.items() if k != "seconds"} for line in metrics(tmp_path / "whole")]
+    strip = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(tmp_path / "whole")]
     assert strip == [
-        {k: v for k, v in line.items() if k != "seconds"} for line in metrics(tmp_path / "parts")
+        {k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(tmp_path / "parts")
     ]
 
 
