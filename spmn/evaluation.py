@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from spmn.events import PRACTICE, QUESTION, Stream, in_order, practise
-from spmn.network import SPMN
+from spmn.network import SPMN, Clues
 
 EVENTS = 2000
 """Events per batch in evaluation."""
@@ -46,12 +46,10 @@ class Answers:
 
 def answer(network: SPMN, streams: Sequence[Stream]) -> Answers:
     """Answers of the float network in torch, evaluation mode."""
-    device = next(network.parameters()).device
     given: list[tuple[int, ...]] = [()] * len(streams)
     sums, events = dict[str, float](), 0
     with torch.no_grad():
         for chosen, batch in in_order(streams, EVENTS):
-            batch = batch.to(device)
             activity = network(batch)
             rows = batch.kind == QUESTION
             ids = network.answer(activity, rows).argmax(-1).tolist()
@@ -86,15 +84,13 @@ def score_clues(network: SPMN, streams: Sequence[Stream], seed: int = 0) -> Clue
     random = np.random.default_rng([seed, 77])
     some = streams[:: max(1, len(streams) // CLUE_STORIES)]
     practised = [practise(s, network.vocabulary, 1.0, random) for s in some]
-    device = next(network.parameters()).device
     right, errors, ages, words, confidences = [], [], [], [], []
     with torch.no_grad():
         for _, batch in in_order(practised, EVENTS):
-            batch = batch.to(device)
             rows = batch.kind == PRACTICE
-            clues = network.clues(network(batch), rows)
+            clues = Clues(*(x.cpu() for x in network.clues(network(batch), rows)))
             best = clues.confidence.argmax(-1)
-            pick = torch.arange(len(best), device=device), best
+            pick = torch.arange(len(best)), best
             right.append(clues.content[pick].argmax(-1) == batch.target[rows])
             position, confidence = clues.time(batch.clock[rows])[pick].unbind(-1)
             errors.append((position - batch.born[rows]).abs())

@@ -154,7 +154,10 @@ def practise(source: Stream, vocabulary: Vocabulary, chance: float, random: np.r
 
 @dataclass(frozen=True)
 class Events:
-    """A batch of stories, padded with silence to the longest: B stories of N events."""
+    """A batch of stories, padded with silence to the longest: B stories of N events.
+
+    It stays on the CPU; networks take what they compute with to their device.
+    """
 
     words: Tensor  # [B, N, length] word ids
     kind: Tensor  # [B, N] STATEMENT, QUESTION, PRACTICE, or -1 for padding
@@ -162,9 +165,6 @@ class Events:
     target: Tensor  # [B, N] as in Stream
     born: Tensor  # [B, N] as in Stream
     task: Tensor  # [B]
-
-    def to(self, device: torch.device | str) -> Events:
-        return Events(*(getattr(self, field).to(device) for field in self.__dataclass_fields__))
 
     def at(self, chosen: slice) -> Events:
         """Some events of every story."""

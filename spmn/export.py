@@ -106,7 +106,7 @@ def export(
         host = Host(
             vocabulary=network.vocabulary.words,
             tokens=TokenAxons("words", network.vocabulary.length, spoken, ends=2),
-            time=TimeAxons("clock", clock_lines(torch.arange(CLOCK)).numpy(), active),
+            time=TimeAxons("clock", clock_lines(torch.arange(CLOCK)).long().numpy(), active),
             readouts=(readout,),
         )
         return draft.program("spmn", host, (readout,), depth, attributes or {})

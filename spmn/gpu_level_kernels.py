@@ -24,7 +24,7 @@ from spmn.kernels import SEGMENT
 from spmn.level_kernels import outputs
 
 _BLOCK = 1024  # numbers that one program adds up for a sentence
-_SIZES = ["H", "N", "longest", "r0", "r1", "r2", "size"]  # whatever they are, one compilation does
+_SIZES = ["H", "N", "longest", "r0", "r1", "r2", "size", "events"]  # whatever they are, one compilation does
 
 
 @triton.jit
@@ -349,13 +349,18 @@ def _backward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=_SIZES)
-def _by_sentence(d_driven, order, starts, out, size, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
-    """out[s] = sum of d_driven[e] over the events e that are sentence s: order[starts[s] : starts[s + 1]]."""
+def _by_sentence(d_driven, sentence, out, events, size, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    """out[s] = sum of d_driven[e] over the events e that are sentence s, in their order."""
     s = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros([BLOCK], tl.float32)
-    for i in range(tl.load(starts + s), tl.load(starts + s + 1)):
-        total += tl.load(d_driven + tl.load(order + i) * size + at, mask=at < size, other=0.0)
+    for first in range(0, events, BLOCK):
+        event = first + tl.arange(0, BLOCK)
+        mine = tl.load(sentence + event, mask=event < events, other=-1) == s
+        for _ in range(tl.sum(mine.to(tl.int32), 0)):
+            e = tl.min(tl.where(mine, event, events), 0)
+            total += tl.load(d_driven + e.to(tl.int64) * size + at, mask=at < size, other=0.0)
+            mine = mine & (event != e)
     tl.store(out + s * size + at, total, mask=at < size)
 
 
@@ -433,10 +438,8 @@ def backward(
             *sizes, longest, RECALL=d_recall is not None, READ=d_read is not None,
             P2=triton.next_power_of_2(len(predict)), **constants,
         )  # fmt: skip
-        ordered, order = torch.sort(sentence, stable=True)
-        starts = torch.searchsorted(ordered, torch.arange(sentences + 1, device=words.device))
         size = steps * neurons
         _by_sentence[(sentences, triton.cdiv(size, _BLOCK))](
-            d_driven, order, starts, d_words, size, BLOCK=_BLOCK
+            d_driven, given[1], d_words, len(sentence), size, BLOCK=_BLOCK
         )
     return d_words, d_driven, d_clock, d_memory, d_strength.sum(0), d_gain.sum(0), d_bias.sum(0)

@@ -39,6 +39,31 @@ class LevelSpikes(NamedTuple):
     recall: Tensor  # y, n = H V
 
 
+class Told(NamedTuple):
+    """What happens at the events of B stories, the same for all levels, on the device that computes.
+
+    `asked` is left where it was given: where that is the CPU, picking rows out need not wait for a GPU.
+    """
+
+    sentence: Tensor  # [B, N], which of the distinct events each is
+    lines: Tensor  # [B, N, 32], lines of the clock that are on
+    writes: Tensor  # [B, N] bool, stored in M
+    asked: Tensor  # [B, N] bool, whose recall is read out
+    reads: Tensor  # [R], numbers of these events in row-major order
+    places: Tensor  # [B N], the place of each event among them, or -1
+
+    @classmethod
+    def of(cls, sentence: Tensor, clock: Tensor, writes: Tensor, asked: Tensor, like: Tensor) -> Told:
+        """From event numbers `clock` [B, N] and what else is known of every event; with the device and type
+        of `like`."""
+        reads = asked.flatten().nonzero()[:, 0]
+        places = torch.full_like(sentence, -1).view(-1)
+        places[reads] = torch.arange(len(reads), device=reads.device)
+        there = (sentence, clock_lines(clock), writes, reads, places)
+        sentence, lines, writes, reads, places = (x.to(like.device) for x in there)
+        return cls(sentence, lines.to(like.dtype), writes, asked, reads, places)
+
+
 class Activity(NamedTuple):
     """All spikes of a run, and the memory after it."""
 
@@ -62,7 +87,7 @@ class Activity(NamedTuple):
         """
         chosen = rows[self.asked]
         if int(chosen.sum()) == int(rows.sum()):
-            return self.read[chosen]
+            return self.read if bool(chosen.all()) else self.read[chosen]
         parts = (self.encoder, *(level.recall for level in self.levels))
         return torch.cat([spikes.permute(1, 2, 0, 3)[rows] for spikes in parts], -1)
 
@@ -87,28 +112,25 @@ class Level(nn.Module):
     def forward(
         self,
         words: Tensor,
-        sentence: Tensor,
         below: Tensor | None,
-        clock: Tensor,
-        writes: Tensor,
-        reads: Tensor,
+        told: Told,
         memory: Tensor,
         record: bool = True,
     ) -> tuple[LevelSpikes, Tensor, Tensor]:
-        """Spikes of the level, recall at the events in `reads` alone [R, T, H V], and M after the last event.
+        """Spikes of the level, recall at the R events that are asked alone [R, T, H V], and M after the last
+        event.
 
-        words: [S, T, n] currents that `drive` makes of the sentences, sentence: [B, N] which one each
-        event is; below: [B N, T, n] what it makes of the recall of the levels below; clock: [B, N, 32]
-        lines; writes, reads: [B, N]; memory: [B, H, K, V].
+        words: [S, T, n] currents that `drive` makes of the sentences; below: [B N, T, n] what it makes of the
+        recall of the levels below; memory: [B, H, K, V].
         """
         s = self.settings
-        timed = clock @ self.clock.T
+        timed = told.lines @ self.clock.T
         if self.by_event is None or not operators.fused(memory):
-            spikes, memory = self.parts(words, sentence, below, timed, writes, memory)
-            return spikes, spikes.recall.permute(1, 2, 0, 3)[reads], memory
+            spikes, memory = self.parts(words, told.sentence, below, timed, told.writes, memory)
+            return spikes, spikes.recall.permute(1, 2, 0, 3).flatten(0, 1)[told.reads], memory
         rule, learnt = self.memory.rule, self.by_event
         recall, read, memory, others = operators.level(
-            words, sentence.flatten(), below, timed, writes, reads, memory,
+            words, told.sentence.flatten(), below, timed, told.writes, told.places, len(told.reads), memory,
             self.memory.rates.strengths(), self.memory.scale, self.memory.bias, (s.dv, s.slope),
             (*learnt, rule.low, rule.high), record,
         )  # fmt: skip
@@ -191,46 +213,35 @@ class Levels(nn.Module):
         """Empty memories [depth, B, H, K, V]."""
         return torch.stack([level.memory.start(batch) for level in self.levels])
 
-    def remember(
-        self,
-        z: Tensor,
-        sentence: Tensor,
-        clock: Tensor,
-        writes: Tensor,
-        asked: Tensor,
-        memory: Tensor | None = None,
-        record: bool = True,
-    ) -> Activity:
-        """Store the events in `writes` and recall at every event, most of all at those in `asked`.
+    def remember(self, z: Tensor, told: Told, memory: Tensor | None = None, record: bool = True) -> Activity:
+        """Store the events that write and recall at every event, most of all at those that ask.
 
         Level by level, not event by event: within a level only M depends on the events before.
 
-        z: [T, S, encoder] encoder spikes of S distinct events, sentence: [B, N] which of them each event is;
-        clock: [B, N] event numbers; writes, asked: [B, N]; memory: [depth, B, H, K, V], empty if None.
+        z: [T, S, encoder] encoder spikes of S distinct events; memory: [depth, B, H, K, V], empty if None.
         `record` asks for the spikes of all neurons, not only of recall.
         """
         s = self.settings
-        memory = self.start(len(sentence)) if memory is None else memory
+        memory = self.start(len(told.sentence)) if memory is None else memory
         heard = self.thinned(z.transpose(0, 1).contiguous())
         kept = 1 - s.spike_dropout if self.training else 1.0
-        lines = clock_lines(clock).to(z.dtype)
         levels: list[LevelSpikes] = []
         reads, memories = [], []
         for level, m in zip(self.levels, memory, strict=True):
             folded = level.drive.used() if kept == 1 else level.drive.used() / kept
-            from_words, from_recall = folded.tensor_split((s.encoder,), 1)
+            from_words, from_recall = folded.split_with_sizes([s.encoder, folded.shape[1] - s.encoder], 1)
             driven = nn.functional.linear(heard, from_words, level.drive.bias)
             below = None
             if levels:
                 recalled = torch.cat([below.recall.permute(1, 2, 0, 3).flatten(0, 1) for below in levels], -1)
                 below = event_driven(self.thinned(recalled), from_recall)
-            spikes, read, after = level(driven, sentence, below, lines, writes, asked, m, record)
+            spikes, read, after = level(driven, below, told, m, record)
             levels.append(spikes)
             reads.append(read)
             memories.append(after)
-        heard_then = z.transpose(0, 1).index_select(0, sentence[asked])
+        heard_then = z.transpose(0, 1).index_select(0, told.sentence.flatten()[told.reads])
         read = torch.cat([heard_then, *reads], -1)
-        return Activity(z, sentence, asked, tuple(levels), read, torch.stack(memories))
+        return Activity(z, told.sentence, told.asked, tuple(levels), read, torch.stack(memories))
 
     def recalled(self, activity: Activity, rows: Tensor) -> Tensor:
         """Mean recall spikes [rows, depth, H V] at the events where rows [B, N] is True."""
@@ -250,5 +261,5 @@ class Levels(nn.Module):
 def clock_lines(clock: Tensor) -> Tensor:
     """The lines of the clock that are on at event numbers `clock`: [..., 32], two ones each."""
     at = clock.clamp(0, CLOCK - 1)
-    digits = (at // DIGIT, at % DIGIT)
-    return torch.cat([nn.functional.one_hot(d, DIGIT) for d in digits], -1)
+    digits = torch.stack((at // DIGIT, at % DIGIT), -1)
+    return (digits[..., None] == torch.arange(DIGIT, device=clock.device)).flatten(-2)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from spmn.events import QUESTION, STATEMENT, Events, Vocabulary
-from spmn.levels import DIGIT, Activity, Levels, RecallReadout
+from spmn.levels import DIGIT, Activity, Levels, RecallReadout, Told
 from spmn.neurons import Projection, filled, lif
 from spmn.settings import Network
 
@@ -62,9 +62,10 @@ class Sentences(nn.Module):
 
     def forward(self, words: Tensor, asks: Tensor) -> Tensor:
         """words: [..., length] ids; asks: [...] bool; returns [..., size]."""
-        x = (self.word(words) * (self.position[0] + self.position[1][from_last(words)])).sum(-2)
-        x = x * words.shape[-1] ** -0.5
-        found: Tensor = x + self.kind[asks.long()]
+        chosen = nn.functional.embedding
+        places = self.position[0] + chosen(from_last(words), self.position[1])
+        x = (self.word(words) * places).sum(-2) * words.shape[-1] ** -0.5
+        found: Tensor = x + chosen(asks.long(), self.kind)
         return found
 
 
@@ -148,10 +149,12 @@ class SPMN(Levels):
         need.
         """
         words, asks, sentence = distinct(events)
-        current = self.encoder(filled(words, self.training), filled(asks, self.training))
+        writes, asked, like = events.kind == STATEMENT, events.kind >= QUESTION, self.readout.weight
+        told = Told.of(sentence, events.clock, writes, asked, like)
+        words, asks = (filled(x.to(like.device), self.training) for x in (words, asks))
+        current = self.encoder(words, asks)
         z = lif(current.expand(self.settings.steps, *current.shape), self.settings.dv, self.settings.slope)
-        writes, asked = events.kind == STATEMENT, events.kind >= QUESTION
-        return self.remember(z, sentence, events.clock, writes, asked, memory, record)
+        return self.remember(z, told, memory, record)
 
     def decode(self, activity: Activity, rows: Tensor) -> Tensor:
         """Decoder spikes [T, rows, decoder] at the events where rows [B, N] is True, in row-major order."""

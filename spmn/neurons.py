@@ -73,16 +73,18 @@ def event_driven(spikes: Tensor, weight: Tensor) -> Tensor:
 
 
 ROWS = 32
-"""Rows of products come in multiples of so many in training."""
+"""Rows of products come in multiples of so many in training on a CPU."""
 
 
 def filled(x: Tensor, training: bool) -> Tensor:
-    """Rows x [R, ...]; in training with zeros up to a multiple of ROWS.
+    """Rows x [R, ...]; in training on a CPU with zeros up to a multiple of ROWS.
 
     The shapes of products then repeat from batch to batch: oneDNN compiles a product for every new shape and
     keeps a thousand of them, between which the heap of a long training falls to pieces.
     """
-    return torch.cat((x, x.new_zeros(-len(x) % ROWS, *x.shape[1:]))) if training else x
+    if not training or x.device.type != "cpu":
+        return x
+    return torch.cat((x, x.new_zeros(-len(x) % ROWS, *x.shape[1:])))
 
 
 def standardise_reference(weight: Tensor, gain: Tensor) -> Tensor:

@@ -372,7 +372,8 @@ def level(
     below: Tensor | None,
     clock: Tensor,
     writes: Tensor,
-    reads: Tensor,
+    places: Tensor,
+    reads: int,
     memory: Tensor,
     strength: Tensor,
     gain: Tensor,
@@ -385,22 +386,21 @@ def level(
 
     words: [S, T, n] currents that the sentences drive; sentence: [B N], which one each event is; below:
     [B N, T, n] what the levels below add; n = 2 H K + H V + 2 H: write keys, read keys, associations, update
-    and reset gates; clock: [B, N, V] constant currents into the last head's associations; writes, reads:
-    [B, N] bool; memory: [B, H, K, V]; strength: [P] or [H, P]; gain: [] or [H], bias: [H, V] of the recall
+    and reset gates; clock: [B, N, V] constant currents into the last head's associations; writes: [B, N]
+    bool; places: [B N], the row of each event among the `reads` events that are read out, or -1; memory:
+    [B, H, K, V]; strength: [P] or [H, P]; gain: [] or [H], bias: [H, V] of the recall
     currents; neuron: dv and the slope of the surrogate; rule: factors and predict of `plasticity.ByEvent`,
     and the bounds of w.
 
-    Returns recall spikes [B, N, T, H V], those of the events in `reads` alone [R, T, H V], M after the last
+    Returns recall spikes [B, N, T, H V], those of the events read out alone [reads, T, H V], M after the last
     event, and the spikes of the level's other neurons [B, N, T, n], which carry no gradient, with T = 0 if
     `record` is False.
     """
     factors, predict, low, high = rule
     heads = memory.shape[1]
-    flat = reads.flatten()
-    places = torch.where(flat, flat.cumsum(0), 0) - 1
     recall, read, after, _, spikes = _level(
         words.float(), sentence, None if below is None else below.float(), clock.float(), writes, places,
-        memory, strength.expand(heads, -1), gain.expand(heads), bias, int(flat.sum()), *neuron, list(factors),
+        memory, strength.expand(heads, -1), gain.expand(heads), bias, reads, *neuron, list(factors),
         list(predict), float(low), float(high), record,
     )  # fmt: skip
     return recall, read, after, spikes

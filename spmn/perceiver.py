@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from spmn.errors import DataError, SettingsError
-from spmn.levels import Activity, Levels, RecallReadout
+from spmn.levels import Activity, Levels, RecallReadout, Told
 from spmn.neurons import Projection, lif
 from spmn.senses import Sense
 from spmn.settings import Network
@@ -155,7 +155,7 @@ class Perceiver(Levels):
         shape = events.real.shape
         each = torch.arange(events.real.numel(), device=z.device).view(shape)
         writes, asked = events.real & ~events.asks, events.real & events.asks
-        return self.remember(z, each, events.clock, writes, asked, memory, record)
+        return self.remember(z, Told.of(each, events.clock, writes, asked, z), memory, record)
 
     def slots(self, recalled: Tensor) -> dict[str, Tensor]:
         """What is read from mean recall spikes [R, depth, H V]: each part [R, depth, n].

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -174,7 +174,7 @@ def train(
                 part = group.part(stories)
                 share = group.size * questions(part) / questions(stories)
                 # a process that gets no story works along on the first one, which then counts for nothing
-                batch = collate(part or stories[:1]).to(group.device)
+                batch = collate(part or stories[:1])
                 sums = step(objective, optimiser, batch, settings, done, share)
 
                 due = group.leads and time.monotonic() - saved > CHECKPOINT_SECONDS
@@ -221,28 +221,43 @@ class Objective(nn.Module):
         self.network = network
         self.clue_weight, self.practice_weight = clue_weight, practice_weight
 
-    def forward(self, batch: Events) -> tuple[Tensor, Tensor]:
-        """L, and sums in the order of SUMS."""
-        activity = self.network(batch, record=False)
+    def forward(self, batch: Events) -> Outcome:
         asked, practised = batch.kind == QUESTION, batch.kind == PRACTICE
-        logits, target = self.network.answer(activity, asked), batch.target[asked]
+        device = self.network.readout.weight.device
+        target, withheld, born = (
+            x.to(device) for x in (batch.target[asked], batch.target[practised], batch.born[practised])
+        )
+        activity = self.network(batch, record=False)
+        logits = self.network.answer(activity, asked)
         loss = nn.functional.cross_entropy(logits, target)
-        total = loss
-        ratio = float(practised.sum() / asked.sum())
+        total, ratio = loss, len(withheld) / max(len(target), 1)
         if ratio and self.clue_weight:
-            clues = clue_loss(self.network.clues(activity, practised), batch, practised)
+            clues = clue_loss(self.network.clues(activity, practised), withheld, born)
             total = total + self.clue_weight * ratio * clues
         if ratio and self.practice_weight:
             words = self.network.complete(activity, practised)
-            total = total + self.practice_weight * nn.functional.cross_entropy(words, batch.target[practised])
-        rates = activity.stimulus.detach().mean((0, 2))[activity.sentence[batch.kind >= 0]]
-        sums = torch.stack((loss.detach() * len(target), rates.sum(), loss.new_tensor(len(rates))))
-        task = batch.task[:, None].expand_as(asked)[asked]
-        wrong = (logits.argmax(-1) != target).float()
-        counts = [
-            loss.new_zeros(len(TASKS)).index_add(0, task - 1, x) for x in (wrong, torch.ones_like(wrong))
-        ]
-        return total, torch.cat((sums, *counts))
+            total = total + self.practice_weight * nn.functional.cross_entropy(words, withheld)
+        rates = activity.stimulus.detach().mean((0, 2))[activity.sentence]
+        return Outcome(total, loss.detach(), logits.detach().argmax(-1) != target, rates)
+
+
+class Outcome(NamedTuple):
+    """What comes out of a batch."""
+
+    total: Tensor  # what is minimised
+    loss: Tensor  # of the questions alone
+    wrong: Tensor  # [questions] bool
+    rates: Tensor  # [B, N], how often the encoder's neurons fire per step
+
+    def sums(self, batch: Events) -> dict[str, float]:
+        """For the progress display. Waits for the device, once."""
+        asked, real = batch.kind == QUESTION, batch.kind >= 0
+        found = torch.cat((self.loss[None], self.wrong.to(self.loss), self.rates.flatten())).cpu()
+        loss, wrong, rates = torch.split(found, [1, len(self.wrong), real.numel()])
+        tasks = batch.task[:, None].expand_as(asked)[asked]
+        counts = [tasks.bincount(weights, len(TASKS) + 1)[1:] for weights in (wrong, None)]
+        whole = float(loss) * len(wrong), float(rates[real.flatten()].sum()), float(real.sum())
+        return dict(zip(SUMS, (*whole, *torch.cat(counts).tolist()), strict=True))
 
 
 SUMS = ("loss", "spikes", "events", *(f"wrong {t}" for t in TASKS), *(f"asked {t}" for t in TASKS))
@@ -264,12 +279,12 @@ def step(
     """
     set_learning_rate(optimiser, settings.peak(done), settings.cycle(done)[1], settings.warm_up)
     with kernels.products(settings.precision):
-        total, sums = objective(batch)
+        outcome: Outcome = objective(batch)
         optimiser.zero_grad()
-        (share * total).backward()
+        torch.autograd.backward(share * outcome.total)
     nn.utils.clip_grad_norm_(objective.parameters(), settings.gradient_norm)
     optimiser.step()
-    return {name: value if share else 0.0 for name, value in zip(SUMS, sums.tolist(), strict=True)}
+    return outcome.sums(batch) if share else dict.fromkeys(SUMS, 0.0)
 
 
 def chosen(
@@ -333,14 +348,14 @@ def _validate(
     return line
 
 
-def clue_loss(clues: Clues, batch: Events, rows: Tensor) -> Tensor:
-    """Loss of the content, time and confidence clues at retrieval-practice questions.
+def clue_loss(clues: Clues, word: Tensor, born: Tensor) -> Tensor:
+    """Loss of the content, time and confidence clues at retrieval-practice questions, given the withheld
+    words and the clock of the statements that are meant, both [rows].
 
         - log sum_d w_d p_d(word) - log sum_d w_d p_d(high digit) p_d(low digit) + BCE(confidence_d, right_d)
 
     w = softmax over levels of the confidence logits: a level that recalls well earns the trust it is given.
     """
-    word, born = batch.target[rows], batch.born[rows]
     trust = clues.confidence.log_softmax(-1)
     digits = torch.stack((born // DIGIT, born % DIGIT), -1)
     log_word = clues.content.log_softmax(-1).gather(-1, word[:, None, None].expand(-1, trust.shape[1], 1))[

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hardware.rules import LearningRule
 from spmn import levels
-from spmn.levels import Level, LevelSpikes
+from spmn.levels import Level, LevelSpikes, Told
 from spmn.neurons import lif_reference
 from spmn.plasticity import ERROR_DRIVEN, PAIR_STDP, TWO_FACTOR, PlasticMemory, by_event
 from spmn.settings import Network
@@ -44,15 +44,24 @@ OUTPUTS = ("recall", "read", "memory")
 
 
 class Case(NamedTuple):
-    """Arguments of `Level.forward`."""
+    """What happens to a level."""
 
     words: Tensor
     sentence: Tensor
     below: Tensor | None
-    clock: Tensor
+    clock: Tensor  # numbers of the events
     writes: Tensor
     reads: Tensor
     memory: Tensor
+
+    @property
+    def told(self) -> Told:
+        return Told.of(self.sentence, self.clock, self.writes, self.reads, self.words)
+
+    @property
+    def arguments(self) -> tuple[Tensor, Tensor | None, Told, Tensor]:
+        """Of `Level.forward`."""
+        return self.words, self.below, self.told, self.memory
 
     def map(self, change) -> "Case":
         """With everything that is no number of something changed."""
@@ -82,7 +91,7 @@ def random_level(chosen: LearningRule, sizes: Sizes, dv: float = 0.1, seed: int 
     level.memory = PlasticMemory(chosen, sizes.heads, sizes.keys, sizes.values, per_head=seed % 2 == 0)
     level.by_event = by_event(chosen)
     with torch.no_grad():
-        level.clock.normal_(0, 1)
+        level.clock.normal_(0, 0.7)  # of two lines at a time
         level.memory.bias.normal_(0.2, 0.3)
         level.memory.gain.copy_(0.15 * sizes.keys * (0.3 + torch.rand_like(level.memory.gain)))
         level.memory.rates.logits.add_(0.1 * torch.randn_like(level.memory.rates.logits))
@@ -103,7 +112,7 @@ def random_case(
         words=torch.randn(sentences, *driven) * 0.7 + shift,
         sentence=torch.randint(1, sentences, events),
         below=torch.randn(sizes.stories * sizes.events, *driven) * 0.4 if below else None,
-        clock=torch.nn.functional.one_hot(torch.randint(0, 32, events), 32).float(),
+        clock=torch.randint(0, 200, events),
         writes=torch.rand(events) < written,
         reads=torch.rand(events) < asked,
         memory=low + (high - low) * torch.rand(sizes.stories, sizes.heads, sizes.keys, sizes.values),
@@ -119,10 +128,8 @@ class Results(NamedTuple):
 
 def results(level: Level, case: Case, of: Iterable[str] = OUTPUTS, record: bool = True) -> Results:
     """Everything that comes out, and the gradients of a loss of `of` whose terms do not cancel."""
-    device = level.clock.device
-    case = Case(*(x if x is None else x.to(device) for x in case))
-    given = case.map(lambda x: x.detach().clone().requires_grad_())
-    spikes, read, memory = level(*given, record)
+    given = case.map(lambda x: x.detach().to(level.clock.device, copy=True).requires_grad_())
+    spikes, read, memory = level(*given.arguments, record)
     outputs = {"recall": spikes.recall, "read": read, "memory": memory}
     random = torch.Generator().manual_seed(9)
     weights = {name: torch.rand(x.shape, generator=random).to(x) for name, x in outputs.items()}

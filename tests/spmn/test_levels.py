@@ -202,7 +202,7 @@ def test_no_thread_without_work(stories: int, heads: int) -> None:
 def test_gradients_of_any_stride() -> None:
     """Recall that was joined to other levels', averaged, or summed up."""
     level, case = random_level(TWO_FACTOR, Sizes()), random_case(TWO_FACTOR, Sizes())
-    spikes, _, _ = level(*case)
+    spikes, _, _ = level(*case.arguments)
     recall = spikes.recall.permute(1, 2, 0, 3)  # [B, N, T, H V], as the next level takes it
     width = recall.shape[-1]
     weight = torch.randn(width)
@@ -237,12 +237,13 @@ def test_arguments_of_any_stride(of: str) -> None:
         return x.movedim(-1, 0).contiguous().movedim(0, -1)
 
     def run(change) -> list[Tensor]:
-        timed = case.clock @ level.clock.detach().T
+        told = case.told
+        timed = told.lines @ level.clock.detach().T
         floats = [case.words, case.below, timed, case.memory, level.memory.bias.detach()]
         words, below, clock, memory, bias = leaves = [change(x).requires_grad_() for x in floats]
         outputs = operators.level(
-            words, change(case.sentence).flatten(), below, clock, change(case.writes), change(case.reads),
-            memory, level.memory.rates.strengths(), level.memory.scale, bias, (0.1, 2.0),
+            words, change(case.sentence).flatten(), below, clock, change(case.writes), told.places,
+            len(told.reads), memory, level.memory.rates.strengths(), level.memory.scale, bias, (0.1, 2.0),
             (*learnt, -1.0, 1.0), True,
         )  # fmt: skip
         loss = outputs[OUTPUTS.index(of)].square().sum()

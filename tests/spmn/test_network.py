@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from spmn.datasets.babi import Story
 from spmn.errors import SettingsError
 from spmn.events import PRACTICE, QUESTION, STATEMENT, Events, collate, stream
-from spmn.levels import Level, clock_lines
+from spmn.levels import Level, Told, clock_lines
 from spmn.network import SPMN, distinct
 from spmn.neurons import ROWS, Projection, lif
 from spmn.settings import PRESETS, Network, preset
@@ -97,11 +97,11 @@ def test_shared_sentences_change_nothing(
     shared: list[Tensor] = []
     run = Level.forward
 
-    def forward(level: Level, words: Tensor, sentence: Tensor, below: Tensor | None, *others: Tensor):
-        driven = words[sentence.flatten()]
+    def forward(level: Level, words: Tensor, below: Tensor | None, told: Told, *others: Tensor):
+        driven = words[told.sentence.flatten()]
         assert len(words) < len(driven)
         shared.append(driven if below is None else driven + below)
-        return run(level, words, sentence, below, *others)
+        return run(level, words, below, told, *others)
 
     monkeypatch.setattr(Level, "forward", forward)
     with torch.no_grad():

@@ -322,7 +322,9 @@ def test_practice_questions_count_with_their_weight(network: SPMN, stories: list
     batch = collate(told)
     rows = batch.kind == PRACTICE
     with torch.no_grad():
-        without, with_it = (float(Objective(network, 0.1, practice_weight=w)(batch)[0]) for w in (0.0, 2.0))
+        without, with_it = (
+            float(Objective(network, 0.1, practice_weight=w)(batch).total) for w in (0.0, 2.0)
+        )
         words = network.complete(network(batch), rows)
     expected = 2 * float(nn.functional.cross_entropy(words, batch.target[rows]))
     assert with_it - without == pytest.approx(expected, rel=1e-4)
