@@ -57,7 +57,7 @@ class Told(NamedTuple):
         """From event numbers `clock` [B, N] and what else is known of every event; with the device and type
         of `like`."""
         reads = asked.flatten().nonzero()[:, 0]
-        places = torch.full_like(sentence, -1).view(-1)
+        places = reads.new_full((asked.numel(),), -1)
         places[reads] = torch.arange(len(reads), device=reads.device)
         there = (sentence, clock_lines(clock), writes, reads, places)
         sentence, lines, writes, reads, places = (x.to(like.device) for x in there)

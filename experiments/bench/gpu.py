@@ -1,4 +1,4 @@
-"""The training step and the memory scan on a CUDA device."""
+"""The training step and the memory scan on a CUDA device. Written for one, not yet run on one."""
 
 from __future__ import annotations
 
