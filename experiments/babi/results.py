@@ -69,15 +69,24 @@ class Result:
 
 
 def changed(run: Run) -> str:
-    """Settings of a run that are not those of its task's recipe; its stories, and for how long it reads them,
-    are free where all stories are generated."""
+    """Settings of a run that are not those of its task's recipe, and tasks whose validation stories are not
+    those that its warm start's networks set aside, as their records have it now.
+
+    Stories, and for how long they are read, are free where all are generated.
+    """
     tasks = run.source.tasks
     recipe = preset("single" if len(tasks) == 1 else "joint", tasks)
     known = {**to_dict(recipe.network), **to_dict(recipe.training)}
     own = {**to_dict(run.network), **to_dict(run.training)}
     free = {"seed"} if run.source.folder else {"seed", "epochs", "cycles", "stories"}
+    held = cuts(run.training.warm_start)
     return ", ".join(
-        f"{name} {value}" for name, value in own.items() if known[name] != value and name not in free
+        [f"{name} {value}" for name, value in own.items() if known[name] != value and name not in free]
+        + [
+            f"task {task} cut by seed {seed}"
+            for task, seed in run.source.cuts
+            if task in tasks and held.get(task) != seed
+        ]
     )
 
 

@@ -193,10 +193,10 @@ weights and learning rates rounded as in the export; the weights kept are those 
 validation error, and of several seeds the one that leaves the fewest tasks at 5 % or more is shipped (in float or integers; among
 equals the lowest mean), so the figures are slightly optimistic. Integers: the exported program on the chip emulator, 6 bits of
 plastic memory. It begins with our networks of tasks 19, 16 and 3 side by side, while the published ones begin with nothing; their
-figures are on the test files. Only validation stories that these three, and the networks they came from, had set aside as well
-are scored: of task 2 that leaves 18 (90 questions), for task 3's network came from one that had seen the others. Of task 4 every
-validation story is a training story with other names, and may have been told so in training (trained alone, task 4 has 0.0 %
-without, too)."""
+figures are on the test files. What these three, and the networks they came from, had set aside for validation is set aside here,
+too. Runs with "task 2 cut by seed 2" were trained while a record named the wrong stories of task 2: of these only the 18 (90
+questions) are scored that all had set aside; and of task 4, whose validation stories are training stories with other names, they
+may have been told some in training."""
 JOINT_RUNS = "Every run, by the recipe and with some of its settings changed:"
 
 

@@ -364,6 +364,9 @@ def test_stories_that_a_warm_start_was_trained_on_are_not_scored(tmp_path: Path)
         )
     )
     assert scored == own & theirs != own
+    said = [results.changed(dataclasses.replace(run, source=dataclasses.replace(source, cuts=((1, seed),))))
+            for seed in (3, 4)]  # fmt: skip
+    assert said[1].removeprefix(said[0]) == ", task 1 cut by seed 4"
 
 
 @needs_results

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from torch import nn
 
 from spmn import renaming, training
 from spmn.data import Source
-from spmn.datasets.babi import Story
+from spmn.datasets.babi import TASKS, Story
 from spmn.errors import CheckpointError, SettingsError, SpmnError
 from spmn.evaluation import answer, score_clues
-from spmn.events import PRACTICE, Stream, collate, practise, stream
+from spmn.events import PRACTICE, QUESTION, Stream, collate, practise, stream
 from spmn.network import SPMN
 from spmn.renaming import Renaming
 from spmn.runs import Run, load_tensors, open_run, save_tensors
@@ -328,6 +329,27 @@ def test_practice_questions_count_with_their_weight(network: SPMN, stories: list
         words = network.complete(network(batch), rows)
     expected = 2 * float(nn.functional.cross_entropy(words, batch.target[rows]))
     assert with_it - without == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_sums_of_a_batch_are_those_of_its_events(network: SPMN, stories: list[Story]) -> None:
+    told = [stream(s, network.vocabulary) for s in (*stories[:3], *stories[-2:])]  # two tasks, two lengths
+    batch, asked, wrong, losses, spikes = collate(told), Counter[int](), Counter[int](), 0.0, 0.0
+    with torch.no_grad():
+        sums = Objective(network, 0.1)(batch).sums(batch)
+        for s in told:
+            alone = collate([s])
+            activity = network(alone)
+            logits, target = network.answer(activity, alone.kind == QUESTION), s.target[s.kind == QUESTION]
+            asked[s.task] += len(target)
+            wrong[s.task] += int((logits.argmax(-1).numpy() != target).sum())
+            losses += float(nn.functional.cross_entropy(logits, torch.from_numpy(target), reduction="sum"))
+            spikes += float(activity.encoder.mean((0, 3)).sum())
+    assert sums.keys() == set(training.SUMS)
+    for task in TASKS:
+        assert (sums[f"asked {task}"], sums[f"wrong {task}"]) == (asked[task], wrong[task])
+    assert 0 < sum(wrong.values()) < sum(asked.values())
+    assert sums["events"] == sum(len(s.kind) for s in told) < batch.kind.numel()
+    assert (sums["loss"], sums["spikes"]) == pytest.approx((losses, spikes), rel=1e-4)
 
 
 def test_what_is_known_is_told_less_often_and_little_stories_again() -> None:
