@@ -411,11 +411,17 @@ def ask(run: RunFolder) -> None:
     from spmn.dialogue import Dialogue
     from spmn.runs import open_run
 
-    dialogue = Dialogue(open_run(located(run)).trained())
+    opened = open_run(located(run))
+    dialogue = Dialogue(opened.trained())
     words = " ".join(dialogue.network.vocabulary.words[2:])
     console.print(
         f"words: {words}\na line with ? asks, 'forget' empties the memory, an empty line ends; runner: torch"
     )
+    for line in opened.metrics[-1:]:
+        console.print(
+            f"what the surest level recalls is right in {line['content']:.0%} of practice questions (recipes "
+            "without retrieval practice do not train it)"
+        )
     for line in typed():
         if not line:
             break

@@ -105,6 +105,7 @@ def test_ask(run: Path) -> None:
     assert "from: 1 Mary went to the garden." in done.stdout
     assert "'moon'" in done.stdout
     assert "level 1" in done.stdout
+    assert f"right in {open_run(run).metrics[-1]['content']:.0%} of practice questions" in done.stdout
     assert ">" not in done.stdout  # nobody types
 
 
