@@ -107,6 +107,13 @@ def test_level_that_is_not_recorded() -> None:
     assert torch.equal(found.memory, recorded.memory)
 
 
+def test_sums_by_sentence_of_more_events_than_one_block() -> None:
+    given, sentence = torch.randn(11, 6), torch.tensor([3, 0, 3, 1, 1, 3, 0, 3, 4, 1, 3])
+    found = torch.empty(5, 6)
+    gpu_level_kernels._by_sentence[(5, 2)](given, sentence, found, 11, 6, BLOCK=4)
+    torch.testing.assert_close(found, torch.zeros(5, 6).index_add(0, sentence, given))
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(0, 4), (3, 1), (4, 5), (2, 70)])
 def test_standardise(rows: int, columns: int) -> None:
     torch.manual_seed(columns)

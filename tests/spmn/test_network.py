@@ -77,8 +77,8 @@ def test_clues_have_the_papers_shape(network: SPMN, stories: list[Story]) -> Non
 
 
 def test_clock_lines() -> None:
-    lines = clock_lines(torch.tensor([0, 17, 255, 999]))
-    assert [row.nonzero().flatten().tolist() for row in lines] == [[0, 16], [1, 17], [15, 31], [15, 31]]
+    lines = clock_lines(torch.tensor([0, 18, 255, 999]))
+    assert [row.nonzero().flatten().tolist() for row in lines] == [[0, 16], [1, 18], [15, 31], [15, 31]]
 
 
 def test_settings_are_checked() -> None:
