@@ -417,9 +417,9 @@ def ask(run: RunFolder) -> None:
     console.print(
         f"words: {words}\na line with ? asks, 'forget' empties the memory, an empty line ends; runner: torch"
     )
-    for line in opened.metrics[-1:]:
+    for epoch in opened.metrics[-1:]:
         console.print(
-            f"what the surest level recalls is right in {line['content']:.0%} of practice questions (recipes "
+            f"what the surest level recalls is right in {epoch['content']:.0%} of practice questions (recipes "
             "without retrieval practice do not train it)"
         )
     for line in typed():
