@@ -419,8 +419,8 @@ def ask(run: RunFolder) -> None:
     )
     for epoch in opened.metrics[-1:]:
         console.print(
-            f"what the surest level recalls is right in {epoch['content']:.0%} of practice questions (recipes "
-            "without retrieval practice do not train it)"
+            f"what the surest level recalls is right in {epoch['content']:.0%} of practice questions "
+            "(recipes without retrieval practice do not train it)"
         )
     for line in typed():
         if not line:
