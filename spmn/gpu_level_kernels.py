@@ -440,6 +440,6 @@ def backward(
         )  # fmt: skip
         size = steps * neurons
         _by_sentence[(sentences, triton.cdiv(size, _BLOCK))](
-            d_driven, given[1], d_words, len(sentence), size, BLOCK=_BLOCK
+            d_driven, sentence.contiguous(), d_words, len(sentence), size, BLOCK=_BLOCK
         )
     return d_words, d_driven, d_clock, d_memory, d_strength.sum(0), d_gain.sum(0), d_bias.sum(0)

@@ -388,9 +388,8 @@ def level(
     [B N, T, n] what the levels below add; n = 2 H K + H V + 2 H: write keys, read keys, associations, update
     and reset gates; clock: [B, N, V] constant currents into the last head's associations; writes: [B, N]
     bool; places: [B N], the row of each event among the `reads` events that are read out, or -1; memory:
-    [B, H, K, V]; strength: [P] or [H, P]; gain: [] or [H], bias: [H, V] of the recall
-    currents; neuron: dv and the slope of the surrogate; rule: factors and predict of `plasticity.ByEvent`,
-    and the bounds of w.
+    [B, H, K, V]; strength: [P] or [H, P]; gain: [] or [H], bias: [H, V] of the recall currents; neuron: dv
+    and the slope of the surrogate; rule: factors and predict of `plasticity.ByEvent`, and the bounds of w.
 
     Returns recall spikes [B, N, T, H V], those of the events read out alone [reads, T, H V], M after the last
     event, and the spikes of the level's other neurons [B, N, T, n], which carry no gradient, with T = 0 if

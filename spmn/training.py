@@ -223,7 +223,7 @@ class Objective(nn.Module):
 
     def forward(self, batch: Events) -> Outcome:
         asked, practised = batch.kind == QUESTION, batch.kind == PRACTICE
-        device = self.network.readout.weight.device
+        device = self.network.readout.weight.device  # copies wait for kernels: these come before the first
         target, withheld, born = (
             x.to(device) for x in (batch.target[asked], batch.target[practised], batch.born[practised])
         )

@@ -79,15 +79,11 @@ def changed(run: Run) -> str:
     known = {**to_dict(recipe.network), **to_dict(recipe.training)}
     own = {**to_dict(run.network), **to_dict(run.training)}
     free = {"seed"} if run.source.folder else {"seed", "epochs", "cycles", "stories"}
-    held = cuts(run.training.warm_start)
-    return ", ".join(
-        [f"{name} {value}" for name, value in own.items() if known[name] != value and name not in free]
-        + [
-            f"task {task} cut by seed {seed}"
-            for task, seed in run.source.cuts
-            if task in tasks and held.get(task) != seed
-        ]
-    )
+    told = [f"{name} {value}" for name, value in own.items() if known[name] != value and name not in free]
+    cut = {task: seed for task, seed in run.source.cuts if task in tasks}
+    held = cuts(run.training.warm_start) if cut else {}
+    told += [f"task {task} cut by seed {seed}" for task, seed in cut.items() if held.get(task) != seed]
+    return ", ".join(told)
 
 
 def measure(run: Run) -> list[Result]:
