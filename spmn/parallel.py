@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -88,6 +88,10 @@ class Group:
         if failed:
             raise SystemExit(1)
         return result
+
+    def fail(self, problem: Exception) -> NoReturn:
+        """Process 0 raises what all of them have found; the others end without a word."""
+        raise problem if self.leads else SystemExit(1)
 
     def lead_first(self, action: Callable[[], T]) -> T:
         """Process 0 acts, then the others find what it left."""

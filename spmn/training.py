@@ -180,9 +180,11 @@ def train(
                 due = group.leads and time.monotonic() - saved > CHECKPOINT_SECONDS
                 all_sums = group.sum({**sums, "stop": float(interrupted()), "save": float(due)})
                 if not math.isfinite(all_sums["loss"]):
-                    raise SettingsError(
-                        f"the loss is {all_sums['loss']} in epoch {position.epoch + 1}, batch "
-                        f"{position.batch + 1}; lower learning_rate ({settings.learning_rate})"
+                    group.fail(
+                        SettingsError(
+                            f"the loss is {all_sums['loss']} in epoch {position.epoch + 1}, batch "
+                            f"{position.batch + 1}; lower learning_rate ({settings.learning_rate})"
+                        )
                     )
                 for name in sums:
                     position.sums[name] = position.sums.get(name, 0.0) + all_sums[name]

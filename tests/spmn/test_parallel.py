@@ -215,3 +215,12 @@ def test_more_processes_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(SettingsError, match="use --nproc-per-node 1"), parallel.joined("cuda"):
         pass
+
+
+def test_what_all_processes_find_is_said_once() -> None:
+    problem = SettingsError("the loss is nan")
+    with pytest.raises(SettingsError, match="the loss is nan"):
+        parallel.Group(rank=0, size=2).fail(problem)
+    with pytest.raises(SystemExit) as silent:
+        parallel.Group(rank=1, size=2).fail(problem)
+    assert silent.value.code == 1
