@@ -1,4 +1,4 @@
-"""What the kernels work on: arrays of one stream, grouped by what they belong to.
+"""What the kernels work on: arrays of one stream, grouped by what they belong to; and how they are compiled.
 
 Integers are 32 bits wide where the chip's are: numba computes in 64, and storing into an array wraps.
 Kernels unpack these tuples outside of loops: numba counts a reference for each of their arrays.
@@ -6,9 +6,13 @@ Kernels unpack these tuples outside of loops: numba counts a reference for each 
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numba
+import numpy as np
 
 Array = Any
 """numba gives the types: int32 unless said otherwise."""
@@ -16,7 +20,19 @@ Int = Any
 Row = Any
 """A row of one of the plan's tables."""
 
-njit = numba.njit(cache=True, nogil=True)
+njit = numba.njit(nogil=True)
+"""Compiled along with what calls it, which is cached."""
+
+
+def version_of(*modules: ModuleType) -> Any:
+    """A value whose type changes with the source of these modules, first argument of a cached function.
+
+    numba takes what it once compiled from its cache until the function's own file or the type of an argument
+    changes. Without this argument old code of other files would go on being used; and a function that takes
+    none must not be cached if it calls those of other files.
+    """
+    digest = hashlib.sha256("".join(inspect.getsource(module) for module in modules).encode())
+    return np.zeros((), dtype=[(f"sha256_{digest.hexdigest()}", np.int8)])[()]
 
 
 class Neurons(NamedTuple):

@@ -5,14 +5,12 @@ Every function does for one stream what `hardware.reference` does for a batch, a
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-
+import numba
 import numpy as np
 
 from hardware import kernel_types, learning_kernels
 from hardware import plan as plan_module
-from hardware.kernel_types import Array, Int, Neurons, Output, Row, Scratch, Synapses, njit
+from hardware.kernel_types import Array, Int, Neurons, Output, Row, Scratch, Synapses, njit, version_of
 from hardware.learning_kernels import learn, synapses_of
 from hardware.plan import Plan
 
@@ -22,13 +20,10 @@ INPUT_LOW, INPUT_HIGH = -(2**15), 2**15 - 1
 WIDE_INPUT, WIDE_CURRENT, WIDE_MEMBRANE, WIDE_PAYLOAD, NO_PAYLOAD, WIDE_SUM = 1, 2, 3, 4, 5, 6
 """In strict mode only: input beyond 16 bits, a wrap of u, a clip of v, a payload beyond its width, a
 projection's sum beyond 32 bits before it is shifted right; and always a payload beyond 24 bits."""
-_OTHERS = "".join(inspect.getsource(module) for module in (kernel_types, learning_kernels, plan_module))
-VERSION = np.zeros((), dtype=[(f"sha256_{hashlib.sha256(_OTHERS.encode()).hexdigest()}", np.int8)])[()]
-"""numba compiles a function anew if its own file or the type of an argument changes. The type of this one
-changes with the other files, whose old code would be used otherwise."""
+VERSION = version_of(kernel_types, learning_kernels, plan_module)
 
 
-@njit
+@numba.njit(cache=True, nogil=True)
 def run_streams(
     version: Row,  # VERSION
     plan: Plan,

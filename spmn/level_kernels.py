@@ -25,6 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hardware.kernel_types import version_of
+from spmn import kernels
+from spmn import lanes as lanes_module
 from spmn.kernels import SEGMENT, new_copies
 from spmn.lanes import WIDTH, above, bits, lanes, load, lowest, mad, ratio, size, store, total, totals
 
@@ -32,7 +35,8 @@ _W = np.uint64(WIDTH)
 _U0, _U1 = np.uint64(0), np.uint64(1)
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _njit: Any = numba.njit
-_piece = _njit(cache=True, forceinline=True, error_model="numpy")
+_piece = _njit(forceinline=True, error_model="numpy")
+_VERSION = version_of(kernels, lanes_module)
 
 
 class _Sizes(NamedTuple):
@@ -371,8 +375,8 @@ def _associated(counts, at, gate, y, row):  # type: ignore[no-untyped-def]
 
 @_njit(parallel=True, cache=True)
 def _forward(  # type: ignore[no-untyped-def]
-    workers, counts, limits, joined, record, words, sentence, below, clock, writes, places, strength, gain,
-    bias, factors, predict, recall, read, after, copies, spikes,
+    version, workers, counts, limits, joined, record, words, sentence, below, clock, writes, places, strength,
+    gain, bias, factors, predict, recall, read, after, copies, spikes,
 ):  # fmt: skip
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 = counts
     keep, slope, low, high = limits
@@ -385,7 +389,7 @@ def _forward(  # type: ignore[no-untyped-def]
         )  # fmt: skip
 
 
-@_njit(cache=True, error_model="numpy")
+@_njit(error_model="numpy")
 def _forward_stories(  # type: ignore[no-untyped-def]
     worker, workers, sizes, limits, words, sentence, below, clock, writes, places, strength, gain, bias,
     factors, predict, recall, read, after, copies, spikes,
@@ -470,9 +474,9 @@ def _copy_of(group, segment, events):  # type: ignore[no-untyped-def]
 
 @_njit(parallel=True, cache=True)
 def _backward(  # type: ignore[no-untyped-def]
-    workers, counts, limits, joined, record, words, sentence, below, clock, writes, places, strength, gain,
-    bias, factors, predict, memory, copies, d_recall, d_stride, d_read, d_driven, d_clock, d_memory, d_gain,
-    d_bias, d_strength,
+    version, workers, counts, limits, joined, record, words, sentence, below, clock, writes, places, strength,
+    gain, bias, factors, predict, memory, copies, d_recall, d_stride, d_read, d_driven, d_clock, d_memory,
+    d_gain, d_bias, d_strength,
 ):  # fmt: skip
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 = counts
     keep, slope, low, high = limits
@@ -485,7 +489,7 @@ def _backward(  # type: ignore[no-untyped-def]
         )  # fmt: skip
 
 
-@_njit(cache=True, error_model="numpy")
+@_njit(error_model="numpy")
 def _backward_stories(  # type: ignore[no-untyped-def]
     worker, workers, sizes, limits, words, sentence, below, clock, writes, places, strength, gain, bias,
     factors, predict, memory, copies, d_recall, d_stride, d_read, d_driven, d_clock, d_memory, d_gain,
@@ -650,7 +654,7 @@ def _backward_stories(  # type: ignore[no-untyped-def]
 
 
 @_njit(parallel=True, cache=True)
-def _by_sentence(d_driven, order, starts, n, out):  # type: ignore[no-untyped-def]
+def _by_sentence(version, d_driven, order, starts, n, out):  # type: ignore[no-untyped-def]
     """out[s] = sum of d_driven[e] over the events e that are sentence s: order[starts[s] : starts[s + 1]]."""
     for i in numba.prange(starts.size - 1):
         s = np.uint64(i)
@@ -686,7 +690,7 @@ def _arguments(
         _array(writes), _array(places), _array(strength), _array(gain), _array(bias),
     )  # fmt: skip
     lengths = tuple(np.uint64(count) for count in counts)
-    return (workers, lengths, limits, below is not None, record, *arrays, *constants)
+    return (_VERSION, workers, lengths, limits, below is not None, record, *arrays, *constants)
 
 
 def _work(memory: Tensor) -> tuple[int, int]:
@@ -768,7 +772,9 @@ def backward(
     starts = np.zeros(sentences + 1, np.int64)
     np.cumsum(np.bincount(which, minlength=sentences), out=starts[1:])
     order = np.argsort(which, kind="stable")
-    _by_sentence(_array(d_driven), order, starts, np.uint64(steps * neurons), d_words.view(-1).numpy())
+    _by_sentence(
+        _VERSION, _array(d_driven), order, starts, np.uint64(steps * neurons), d_words.view(-1).numpy()
+    )
     return d_words, d_driven, d_clock, d_memory, d_strength.sum(0), d_gain.sum(0), d_bias.sum(0)
 
 

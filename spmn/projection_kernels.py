@@ -12,19 +12,22 @@ import numba
 import numpy as np
 from torch import Tensor
 
+from hardware.kernel_types import version_of
+from spmn import lanes as lanes_module
 from spmn.lanes import WIDTH, bits, lanes, load, lowest, store
 
 _W = np.uint64(WIDTH)
 _U0, _U1 = np.uint64(0), np.uint64(1)
 _ZERO, _TINY = np.float32(0), np.float32(1e-6)
 _njit: Any = numba.njit
+_VERSION = version_of(lanes_module)
 _SUMS = {"reassoc", "nsz", "contract"}  # a sum may be taken in any order
 
 
 # ------------------------------------------------------------------------- weight standardisation
 
 
-@_njit(cache=True, fastmath=_SUMS)
+@_njit(fastmath=_SUMS)
 def _centred(weight, first, count):  # type: ignore[no-untyped-def]
     """Mean of a row of weights, and the norm of the row without it."""
     mean = squares = _ZERO
@@ -36,7 +39,7 @@ def _centred(weight, first, count):  # type: ignore[no-untyped-def]
     return mean, np.sqrt(squares)
 
 
-@_njit(cache=True, fastmath=_SUMS)
+@_njit(fastmath=_SUMS)
 def _through_row(grad, weight, first, count, mean):  # type: ignore[no-untyped-def]
     """Sum of a row's gradient, and its product with the centred row."""
     whole = along = _ZERO
@@ -47,7 +50,7 @@ def _through_row(grad, weight, first, count, mean):  # type: ignore[no-untyped-d
 
 
 @_njit(parallel=True, cache=True, error_model="numpy")
-def _standardise_forward(weight, gain, rows, columns, out):  # type: ignore[no-untyped-def]
+def _standardise_forward(version, weight, gain, rows, columns, out):  # type: ignore[no-untyped-def]
     for i in numba.prange(rows):
         first = np.uint64(i) * columns
         mean, norm = _centred(weight, first, columns)
@@ -57,7 +60,7 @@ def _standardise_forward(weight, gain, rows, columns, out):  # type: ignore[no-u
 
 
 @_njit(parallel=True, cache=True, error_model="numpy")
-def _standardise_backward(grad, weight, gain, rows, columns, d_weight, d_gain):  # type: ignore[no-untyped-def]
+def _standardise_backward(version, grad, weight, gain, rows, columns, d_weight, d_gain):  # type: ignore[no-untyped-def]
     for i in numba.prange(rows):
         first = np.uint64(i) * columns
         mean, norm = _centred(weight, first, columns)
@@ -74,7 +77,7 @@ def standardise_forward(weight: Tensor, gain: Tensor) -> Tensor:
     """`neurons.standardise_reference` on CPU tensors of float32."""
     out, (rows, columns) = weight.new_empty(weight.shape), weight.shape
     flat = (x.contiguous().view(-1).numpy() for x in (weight, gain))
-    _standardise_forward(*flat, rows, np.uint64(columns), out.view(-1).numpy())
+    _standardise_forward(_VERSION, *flat, rows, np.uint64(columns), out.view(-1).numpy())
     return out
 
 
@@ -86,7 +89,9 @@ def standardise_backward(grad: Tensor, weight: Tensor, gain: Tensor) -> tuple[Te
         weight.shape,
     )
     flat = (x.contiguous().view(-1).numpy() for x in (grad, weight, gain))
-    _standardise_backward(*flat, rows, np.uint64(columns), d_weight.view(-1).numpy(), d_gain.numpy())
+    _standardise_backward(
+        _VERSION, *flat, rows, np.uint64(columns), d_weight.view(-1).numpy(), d_gain.numpy()
+    )
     return d_weight, d_gain
 
 
@@ -98,7 +103,7 @@ def standardise_backward(grad: Tensor, weight: Tensor, gain: Tensor) -> tuple[Te
 _BLOCK = np.uint64(2 * WIDTH)
 
 
-@_njit(cache=True, error_model="numpy")
+@_njit(error_model="numpy")
 def _events(spikes, first, last, inputs, found, starts):  # type: ignore[no-untyped-def]
     """The numbers of the spiking inputs, row after row; row r's are found[starts[r - first] : starts[r -
     first + 1]]."""
@@ -119,7 +124,7 @@ def _events(spikes, first, last, inputs, found, starts):  # type: ignore[no-unty
     starts[last - first] = number
 
 
-@_njit(cache=True, error_model="numpy")
+@_njit(error_model="numpy")
 def _by_input(found, starts, rows, inputs, when, begins):  # type: ignore[no-untyped-def]
     """The rows in which each input spiked: input j's are when[begins[j] : begins[j + 1]]."""
     begins[:] = _U0
@@ -138,7 +143,7 @@ def _by_input(found, starts, rows, inputs, when, begins):  # type: ignore[no-unt
     begins[_U0] = _U0
 
 
-@_njit(cache=True, error_model="numpy")
+@_njit(error_model="numpy")
 def _add_up(table, chosen, starts, first, last, width, out):  # type: ignore[no-untyped-def]
     """out[r] = the sum of those rows of `table` [n, width] that r has chosen; block by block."""
     whole = width // _BLOCK * _BLOCK
@@ -162,7 +167,7 @@ def _add_up(table, chosen, starts, first, last, width, out):  # type: ignore[no-
 
 
 @_njit(parallel=True, cache=True, error_model="numpy")
-def _project(spikes, weight, rows, inputs, outputs, workers, out):  # type: ignore[no-untyped-def]
+def _project(version, spikes, weight, rows, inputs, outputs, workers, out):  # type: ignore[no-untyped-def]
     for worker in numba.prange(workers):
         w, all_ = np.uint64(worker), np.uint64(workers)
         first, last = w * rows // all_, (w + _U1) * rows // all_
@@ -172,7 +177,7 @@ def _project(spikes, weight, rows, inputs, outputs, workers, out):  # type: igno
 
 
 @_njit(parallel=True, cache=True, error_model="numpy")
-def _project_backward(grad, spikes, rows, inputs, outputs, workers, d_weight):  # type: ignore[no-untyped-def]
+def _project_backward(version, grad, spikes, rows, inputs, outputs, workers, d_weight):  # type: ignore[no-untyped-def]
     """d_weight[j] = sum of grad[r] over the rows r in which input j spiked."""
     found, starts = np.empty(rows * inputs, np.uint32), np.empty(rows + _U1, np.uint64)
     _events(spikes, _U0, rows, inputs, found, starts)
@@ -196,7 +201,7 @@ def project(spikes: Tensor, weight: Tensor) -> Tensor:
     if out.numel():
         lengths = (np.uint64(n) for n in (out.numel() // outputs, inputs, outputs))
         workers = numba.get_num_threads()
-        _project(_flat(spikes), _flat(weight.T), *lengths, workers, out.view(-1).numpy())
+        _project(_VERSION, _flat(spikes), _flat(weight.T), *lengths, workers, out.view(-1).numpy())
     return out
 
 
@@ -207,5 +212,5 @@ def project_backward(grad: Tensor, spikes: Tensor, weight: Tensor) -> tuple[Tens
     if spikes.numel() and found.numel():
         lengths = (np.uint64(n) for n in (spikes.numel() // inputs, inputs, outputs))
         workers = numba.get_num_threads()
-        _project_backward(_flat(grad), _flat(spikes), *lengths, workers, found.view(-1).numpy())
+        _project_backward(_VERSION, _flat(grad), _flat(spikes), *lengths, workers, found.view(-1).numpy())
     return grad @ weight, found.T.contiguous()
