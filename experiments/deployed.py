@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -52,8 +54,11 @@ def deployed(
             _, here = emulator.run(emulator.initial_state(len(chosen)), inputs)
             there = run_on(name, program, inputs)
             difference = first_difference(here, there)
-            first = first or (f"story {begin}: {difference}" if difference else "")
-            equal += 0 if difference else len(chosen)
+            if difference is None:
+                equal += len(chosen)
+            else:
+                first = first or f"story {begin + difference.stream}: {difference}"
+                equal += int(equal_streams(here, there, len(chosen)).sum())
             spikes += spike_count(here)
             compared += sum(values.size for values in here.probes.values())
             Console(stderr=True).print(f"{name}: {begin + len(chosen)} of {count} stories", end="\r")
@@ -78,6 +83,17 @@ def deployed(
             path.write_text(json.dumps(rows, indent=1))
     if any(row["equal"] < row["stories"] for row in rows):
         raise typer.Exit(1)
+
+
+def equal_streams(left: Recording, right: Recording, streams: int) -> npt.NDArray[np.bool_]:
+    """[streams] whether all bits of a stream are equal in two recordings."""
+    equal = np.full(streams, left.probes.keys() == right.probes.keys())
+    for key, values in left.probes.items():
+        if key in right.probes:
+            others = right.probes[key]
+            same = values.shape == others.shape and np.all(values == others, axis=(0, *range(2, values.ndim)))
+            equal &= same
+    return equal
 
 
 def spike_count(recording: Recording) -> int:

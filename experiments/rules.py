@@ -37,7 +37,8 @@ def compare(
             folder = out / f"task{task}-{name}"
             train_babi(tasks=str(task), data=data, preset=name, epochs=epochs, seed=seed, out=folder)
             run = open_run(folder)
-            error, seconds = min(line["error"] for line in run.metrics), run.metrics[-1]["seconds"]
+            assert run.kept
+            error, seconds = run.kept["error"], run.metrics[-1]["seconds"]
             rows.append(
                 {"task": task, "rule": run.network.rule, "error": error, "seconds": seconds, "seed": seed}
             )

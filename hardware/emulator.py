@@ -50,11 +50,14 @@ class Flat(NamedTuple):
     ty: Any
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def in_threads(work: Callable[[int, int], None], count: int) -> None:
     """work(first, last) on parts of range(count), one thread per core."""
-    threads = min(
-        count, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    threads = min(count, cores())
     if threads == 1:
         return work(0, count)
     bounds = [count * thread // threads for thread in range(threads + 1)]

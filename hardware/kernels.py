@@ -8,19 +8,19 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from hardware import kernel_types, learning_kernels
+from hardware import arithmetic, kernel_types, learning_kernels
 from hardware import plan as plan_module
+from hardware.arithmetic import STATE_LIMIT
 from hardware.kernel_types import Array, Int, Neurons, Output, Row, Scratch, Synapses, njit, version_of
 from hardware.learning_kernels import learn, synapses_of
 from hardware.plan import Plan
 
-STATE_LIMIT = 2**23
 PAYLOAD_LIMIT = 2**23 - 1
 INPUT_LOW, INPUT_HIGH = -(2**15), 2**15 - 1
 WIDE_INPUT, WIDE_CURRENT, WIDE_MEMBRANE, WIDE_PAYLOAD, NO_PAYLOAD, WIDE_SUM = 1, 2, 3, 4, 5, 6
 """In strict mode only: input beyond 16 bits, a wrap of u, a clip of v, a payload beyond its width, a
 projection's sum beyond 32 bits before it is shifted right; and always a payload beyond 24 bits."""
-VERSION = version_of(kernel_types, learning_kernels, plan_module)
+VERSION = version_of(arithmetic, kernel_types, learning_kernels, plan_module)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from hardware.arithmetic import ACCUMULATOR_RANGE, TAG_LIMITS, WEIGHT_FRACTION_BITS
 from hardware.kernel_types import Array, Int, Output, Row, Scratch, Synapses, njit
 from hardware.plan import Plan
 
-ACCUMULATOR_LOW, ACCUMULATOR_HIGH = -(2**15) - 1, 2**15 - 1
+ACCUMULATOR_LOW, ACCUMULATOR_HIGH = ACCUMULATOR_RANGE
+(TAG_1_LOW, TAG_1_HIGH), (TAG_2_LOW, TAG_2_HIGH) = TAG_LIMITS["tag_1"], TAG_LIMITS["tag_2"]
+FRACTIONS = 1 << WEIGHT_FRACTION_BITS
 
 
 @njit
@@ -238,7 +241,7 @@ def _change(
         total = sums[target]
         old, at = synapses_of(projection, target, neuron, weights, tags)
         for synapse in range(post):
-            total[synapse] = old[at + synapse] << 7
+            total[synapse] = old[at + synapse] << WEIGHT_FRACTION_BITS
         for product in range(first, last):
             _product(
                 products[product],
@@ -260,8 +263,10 @@ def _change(
         first, last = _series(projection, target)
         if first < last:
             low, high = projection.low, projection.high
-            if target > 0:
-                low, high = -257 if target == 1 else 0, 255
+            if target == 1:
+                low, high = TAG_1_LOW, TAG_1_HIGH
+            elif target == 2:
+                low, high = TAG_2_LOW, TAG_2_HIGH
             new, at = synapses_of(projection, target, neuron, weights, tags)
             for synapse in range(post):
                 new[at + synapse] = _round(np.int64(sums[target, synapse]), low, high, random)
@@ -293,7 +298,9 @@ def _round(accumulator: Int, low: Int, high: Int, random: float) -> Int:
         accumulator = max(accumulator, 0)
     if high == 0:
         accumulator = min(accumulator, 0)
-    value = (accumulator >> 7) + np.int64(random < (accumulator & 127) / 128)
+    value = (accumulator >> WEIGHT_FRACTION_BITS) + np.int64(
+        random < (accumulator & (FRACTIONS - 1)) / FRACTIONS
+    )
     return min(max(value, low), high)
 
 

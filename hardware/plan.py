@@ -159,7 +159,7 @@ def build(program: Program) -> Plan:
         populations=_populations(program, sources[inputs:]),
         bias=_joined(bias, np.int32),
         **_blocks(program, sizes, index),
-        plastic=_plastic(program, index, sources[inputs:]),
+        plastic=_plastic(program, index),
         traces=_traces(program, index, sources[inputs:]),
         products=_products(products),
         factors=_factors(products),
@@ -280,7 +280,7 @@ def _by_delay(projection: Projection) -> list[tuple[int, npt.NDArray[np.int32]]]
     return [(delay, block) for delay, block in split if block.any()]
 
 
-def _plastic(program: Program, index: dict[str, int], output: Ints) -> Table:
+def _plastic(program: Program, index: dict[str, int]) -> Table:
     names = list(program.sizes)
     rows = []
     synapse = pre_start = post_start = tags = product = 0

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from hardware.arithmetic import WEIGHT_LIMITS
 from hardware.checks import (
     MAX_SIZE,
     IntArray,
@@ -35,7 +36,6 @@ Storage = Literal["dense", "sparse"]
 Variable = Literal["spikes", "u", "v", "weights", "x1", "x2", "y1", "y2", "y3", "tag_1", "tag_2"]
 Graded = Literal["none", "overwrite", "add_saturate", "add_overflow"]
 
-WEIGHT_RANGE = {"mixed": (-256, 255), "excitatory": (0, 255), "inhibitory": (-255, 0)}
 GRADED_MODES: tuple[Graded, ...] = ("none", "overwrite", "add_saturate", "add_overflow")
 """How a graded spike sets x1, in the order of Lava's GradedSpikeCfg 0..3."""
 
@@ -380,9 +380,9 @@ def _check_synapses(projection: Projection | PlasticProjection) -> None:
     """Checks that fixed and plastic projections share; stores the weights as read-only int64."""
     name = projection.name
     check_name(name)
-    check_choice(name, "sign_mode", projection.sign_mode, tuple(WEIGHT_RANGE))
+    check_choice(name, "sign_mode", projection.sign_mode, tuple(WEIGHT_LIMITS))
     check_int(name, "weight_exp", projection.weight_exp, -8, 7)
     check_int(name, "num_weight_bits", projection.num_weight_bits, 1, 8)
     check_int(name, "num_message_bits", projection.num_message_bits, 0, 24)
-    weights = integer_array(name, "weights", projection.weights, 2, *WEIGHT_RANGE[projection.sign_mode])
+    weights = integer_array(name, "weights", projection.weights, 2, *WEIGHT_LIMITS[projection.sign_mode])
     object.__setattr__(projection, "weights", weights)

@@ -20,6 +20,7 @@ from hardware.emulator import Emulator
 from hardware.errors import RunError
 from hardware.inputs import Inputs, check_inputs
 from hardware.lava import Job, loihi2
+from hardware.lava.runner import LIMIT
 from hardware.program import Program
 from hardware.recording import Recording
 from hardware.reference import Reference
@@ -29,8 +30,6 @@ Runner = Callable[[Sequence[Job], float], list[Recording | RunError]]
 
 The second argument limits the seconds of a job on runners that use other processes; others do not look at it.
 """
-
-LIMIT = 600.0
 
 
 def one_by_one(run_job: Callable[[Program, Inputs, float], Recording]) -> Runner:

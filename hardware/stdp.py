@@ -15,7 +15,7 @@ import numpy as np
 from hardware.checks import IntArray
 from hardware.emulator import Emulator
 from hardware.errors import RunError
-from hardware.program import Graded, InputAxons, PlasticProjection, Population, Program, Projection
+from hardware.program import Graded, InputAxons, PlasticProjection, Population, Probe, Program, Projection
 from hardware.rules import ChipRule
 
 TEACHER_WEIGHT, TEACHER_EXP = 254, 7
@@ -42,7 +42,8 @@ def measure_window(
         seed: of the trace's stochastic rounding.
 
     Returns:
-        [len(delta)] weight at the end of the epoch of the later spike, minus `weight`.
+        [len(delta)] weight at the end of the epoch of the later spike, minus `weight`: whatever else is
+        measured beside it.
 
     Raises:
         RunError: no delta, or a payload beyond 8 bits, with which the synapse itself would fire the neuron.
@@ -54,16 +55,19 @@ def measure_window(
         raise RunError(f"payload is {payload}: give 1..255")
     # one step for the teacher's synapse, and step numbers start at 1
     pre_step = max(0, -min(delta)) + 2
-    last = pre_step + max(0, *delta)
-    steps = -(-last // rule.t_epoch) * rule.t_epoch
+    later = pre_step + np.maximum(0, delta)
+    ends = -(-later // rule.t_epoch) * rule.t_epoch
+    steps = int(ends.max())
     pre = np.zeros((steps, len(delta), 1), dtype=np.int32)
     teacher = np.zeros_like(pre)
     pre[pre_step - 1] = payload
     for stream, value in enumerate(delta):
         teacher[pre_step + value - 2, stream] = 1
     emulator = Emulator(_one_synapse(rule, weight, graded, seed))
-    state, _ = emulator.run(emulator.initial_state(len(delta)), {"pre": pre, "teacher": teacher})
-    return state.plastic["synapse"].weights[:, 0, 0].astype(np.int64) - weight
+    _, found = emulator.run(emulator.initial_state(len(delta)), {"pre": pre, "teacher": teacher})
+    weights = found["synapse", "weights"].astype(np.int64)  # [steps, deltas, 1, 1]
+    changes: IntArray = weights[ends - 1, np.arange(len(delta)), 0, 0] - weight
+    return changes
 
 
 def _one_synapse(rule: ChipRule, weight: int, graded: Graded, seed: int) -> Program:
@@ -86,4 +90,5 @@ def _one_synapse(rule: ChipRule, weight: int, graded: Graded, seed: int) -> Prog
                 weight_exp=-8,
             ),
         ),
+        probes=(Probe("synapse", "weights"),),
     )

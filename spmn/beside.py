@@ -26,7 +26,8 @@ def side_by_side(sources: Sequence[SPMN], target: SPMN) -> None:
     Every source gets its own dimensions of the word vectors, encoder and decoder neurons, and its own heads
     of each level it has; synapses from one source's neurons to another's start at 0. A word that only some
     know keeps `target`'s own random vector in the others' dimensions. Answers and clues are the sum of what
-    all sources say. What no source fills keeps the weights that `target` was drawn with.
+    all sources say, but for the bias, which is that of the last source that knows the answer. What no source
+    fills keeps the weights that `target` was drawn with.
 
     Each source alone then computes what it did, but for what a level has once for all its heads: the clock is
     the last source's, and recall gain and learning rates, where heads do not have their own (`per_head`),

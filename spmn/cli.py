@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -107,10 +106,11 @@ def train_babi(
         finally:
             if group.leads and run.metrics:
                 plots.learning_curves(run.metrics, run.folder / "curves.png", str(folder))
-        best = min(reversed(run.metrics), key=lambda line: line["error"])  # of equal ones the last is kept
-        console.print(
-            f"best epoch {best['epoch']}: validation error {best['error']:.2%}; next: spmn evaluate {folder}"
-        )
+        if best := run.kept:
+            console.print(
+                f"best epoch {best['epoch']}: validation error {best['error']:.2%}; "
+                f"next: spmn evaluate {folder}"
+            )
 
 
 @sweep_app.command("babi")
@@ -132,6 +132,7 @@ def sweep_babi(
     """Tasks times seeds as independent runs; the same command goes on after an interruption."""
     from rich.live import Live
 
+    from hardware.emulator import cores
     from spmn import sweep
     from spmn.datasets.babi import parse_tasks
 
@@ -154,7 +155,7 @@ def sweep_babi(
     for job in planned:
         job.look()  # what cannot be trained is refused before a table is shown
     start = sweep.Process if ray is None else sweep.Cluster(ray).start
-    room = len(os.sched_getaffinity(0)) // threads_per_job if ray is None else len(planned)
+    room = cores() // threads_per_job if ray is None else len(planned)
     try:
         with Live(_sweep_table(planned), console=console) as live:
             sweep.run(
@@ -184,7 +185,7 @@ def sweep_babi(
 def _sweep_table(jobs: Any) -> Table:
     order = ("running", "failed", "stopped", "waiting", "done")
     counts = [f"{n} {state}" for state in order if (n := sum(job.state == state for job in jobs))]
-    states = table("run", "state", "epochs", "lowest error", "time", caption=", ".join(counts))
+    states = table("run", "state", "epochs", "best epoch's error", "time", caption=", ".join(counts))
     for job in sorted(jobs, key=lambda job: order.index(job.state)):
         error = "" if job.error is None else f"{job.error:.2%}"
         epochs = f"{len(job.metrics)}/{job.length}"
@@ -351,7 +352,7 @@ def export(
 def finetune(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="Program file to write.")] = Path("program.h5"),
-    stories: Annotated[int, typer.Option(help="Training stories to learn from.", min=1)] = 400,
+    stories: Annotated[int, typer.Option(help="Training stories to learn from, of all tasks.", min=1)] = 400,
     epochs: Annotated[int, typer.Option(help="Passes over them.", min=1)] = 3,
     learning_rate: Annotated[float, typer.Option(help="In steps of the integer weights.")] = 0.5,
     memory_bits: MemoryBits = 6,
@@ -374,7 +375,8 @@ def finetune(
         [stream(story, opened.vocabulary) for story in split]
         for split in splits_of(opened, None if data is None else str(data))
     )
-    chosen = training[:stories]
+    count = min(stories, len(training))
+    chosen = [training[i * len(training) // count] for i in range(count)]  # they are in the order of tasks
     attributes = {
         "tasks": str(opened.source.tasks),
         "run": opened.folder.name,

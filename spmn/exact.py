@@ -18,11 +18,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hardware.arithmetic import INPUT_SHIFT, STATE_LIMIT
+from hardware.arithmetic import INPUT_SHIFT, STATE_LIMIT, WEIGHT_LIMITS
 from hardware.checks import IntArray
 from hardware.errors import RunError
 from hardware.inputs import Inputs, check_inputs
-from hardware.program import WEIGHT_RANGE, Population, Program, Projection
+from hardware.program import Population, Program, Projection
 from hardware.recording import Recording, empty_probes, probe_times
 from hardware.state import State, initial_state, slots
 from spmn.exact_learning import plastic_groups
@@ -197,7 +197,7 @@ class Exact(nn.Module):
     def program(self) -> Program:
         """The program with the integers of now; it runs as this module does."""
         latent = {
-            p.name: _integers(weights, *WEIGHT_RANGE[p.sign_mode])
+            p.name: _integers(weights, *WEIGHT_LIMITS[p.sign_mode])
             for p, weights in zip(self.trained, self.latent, strict=True)
         }
         projections = tuple(
@@ -217,7 +217,7 @@ class Exact(nn.Module):
     def limit(self) -> None:
         """Bring all parameters back into their range, as after a step of an optimiser."""
         for p, weights in zip(self.trained, self.latent, strict=True):
-            weights.clamp_(*WEIGHT_RANGE[p.sign_mode])
+            weights.clamp_(*WEIGHT_LIMITS[p.sign_mode])
         for parameter in (*self.readout_weights, *self.readout_bias):
             parameter.clamp_(-READOUT_LIMIT, READOUT_LIMIT)
 

@@ -51,6 +51,8 @@ from spmn.quantise import Array, Sources, quantise, rounded
 
 LAG = 3
 """Steps by which a level runs behind the one below."""
+RECALL_STEP = 4
+"""Of an event: the first step in which level 1 recalls."""
 INPUT_LIMIT = 2**15 - 2**10
 """Most that plastic synapses may bring to a neuron in one step; the rest of 16 bits is left to others."""
 MEMORY_BITS = 6
@@ -294,10 +296,7 @@ def memory_level(
     full = full_memory(memory_bits)
     payload = payload or safe_payload(s.keys, full)
     if payload < 2:
-        raise ExportError(
-            f"the payload of a written key is {payload} ({memory_bits} bits of memory, {s.keys} keys); "
-            "it must be at least 2 to teach: give fewer --memory-bits"
-        )
+        raise ExportError(f"the payload of a written key is {payload}; it must be at least 2 to teach")
     shift = max(0, room(payload * full * s.keys))
     for h, rule in enumerate(chip_rules(level, payload, full)):
         vth = recall_threshold(level, h, full << shift)
@@ -308,7 +307,7 @@ def memory_level(
         draft.connect(f"{name}.read_key", relay, one_head(s.keys, s.heads, h))
         draft.connect(f"{name}.write_key.latch", relay, payload * one_head(s.keys, s.heads, h))
 
-        draft.population(recall, s.values, vth, chip_decay(network), first=offset + 4, halves=2)
+        draft.population(recall, s.values, vth, chip_decay(network), first=offset + RECALL_STEP, halves=2)
         empty = np.zeros((s.values, s.keys), np.int64)
         seed = 16 * (d * s.heads + h)
         draft.plastic.append(
@@ -335,8 +334,18 @@ def full_memory(bits: int) -> int:
 
 
 def safe_payload(keys: int, full: int) -> int:
-    """What a written key sends at most: PAYLOAD, or what never pushes a recall neuron beyond 16 bits."""
-    return min(PAYLOAD, 1 << room(full * keys))
+    """What a written key sends at most: PAYLOAD, or what never pushes a recall neuron beyond 16 bits.
+
+    Raises ExportError where that is less than 2, which teaches nothing.
+    """
+    doublings = room(full * keys)
+    if doublings < 1:
+        raise ExportError(
+            f"{keys} keys whose synapses weigh up to {full} bring a recall neuron up to {full * keys:,}, and "
+            f"{INPUT_LIMIT // 2:,} is the most with which they can be taught: give fewer --memory-bits, or "
+            "train with fewer keys"
+        )
+    return min(PAYLOAD, 1 << doublings)
 
 
 def room(most: int) -> int:

@@ -35,7 +35,7 @@ class Score(NamedTuple):
     """Answers on some stories; the lower one is better, by errors first."""
 
     errors: float  # share of wrong answers
-    loss: float  # mean cross-entropy
+    loss: float  # mean cross-entropy of the questions whose answer the program can say
 
 
 Report = Callable[[int, Score, Score], None]
@@ -57,7 +57,8 @@ def finetune(
 ) -> Program:
     """The program with the weights that answer the held-out stories best, its own at the start included.
 
-        logits = (weights @ counts + bias) / (READOUT_SCALE * steps),   loss = mean cross-entropy
+        logits = (weights @ counts + bias) / (READOUT_SCALE * steps)
+        loss of a step = sum over the questions of its stories of their cross-entropy / batch
 
     Args:
         program: with a host and one readout, whose answers `training` numbers.
@@ -124,7 +125,7 @@ class Tally:
     """Answers counted so far."""
 
     def __init__(self) -> None:
-        self.asked, self.wrong, self.loss = 0, 0, 0.0
+        self.asked, self.wrong, self.sayable, self.loss = 0, 0, 0, 0.0
 
     def add(self, exact: Exact, streams: Sequence[Stream]) -> Tensor:
         """Summed loss of the questions of some stories; an answer that the program cannot say is wrong."""
@@ -145,6 +146,7 @@ class Tally:
         known = target >= 0
         loss = nn.functional.cross_entropy(logits[known], target[known], reduction="sum")
         self.asked += len(asked)
+        self.sayable += int(known.sum())
         self.wrong += int((logits.argmax(1) != target).sum())
         self.loss += float(loss.detach())
         return loss
@@ -152,7 +154,7 @@ class Tally:
     def score(self) -> Score:
         if not self.asked:
             raise RunError("the stories ask no question: give some that do")
-        return Score(self.wrong / self.asked, self.loss / self.asked)
+        return Score(self.wrong / self.asked, self.loss / max(self.sayable, 1))
 
 
 def _rates(exact: Exact, learning_rate: float) -> list[dict[str, Any]]:

@@ -46,7 +46,6 @@ class _Sizes(NamedTuple):
     heads: Any
     events: Any
     steps: Any
-    sentences: Any
     keys: Any
     values: Any
     key_lanes: Any
@@ -378,10 +377,10 @@ def _forward(  # type: ignore[no-untyped-def]
     version, workers, counts, limits, joined, record, words, sentence, below, clock, writes, places, strength,
     gain, bias, factors, predict, recall, read, after, copies, spikes,
 ):  # fmt: skip
-    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 = counts
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 = counts
     keep, slope, low, high = limits
     for worker in numba.prange(workers):
-        sizes = _Sizes(c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, joined, record)
+        sizes = _Sizes(c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, joined, record)
         _forward_stories(
             np.uint64(worker), np.uint64(workers), sizes, (keep, slope, low, high), words, sentence, below,
             clock, writes, places, strength, gain, bias, factors, predict, recall, read, after, copies,
@@ -478,10 +477,10 @@ def _backward(  # type: ignore[no-untyped-def]
     gain, bias, factors, predict, memory, copies, d_recall, d_stride, d_read, d_driven, d_clock, d_memory,
     d_gain, d_bias, d_strength,
 ):  # fmt: skip
-    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 = counts
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 = counts
     keep, slope, low, high = limits
     for worker in numba.prange(workers):
-        sizes = _Sizes(c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, joined, record)
+        sizes = _Sizes(c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, joined, record)
         _backward_stories(
             np.uint64(worker), np.uint64(workers), sizes, (keep, slope, low, high), words, sentence, below,
             clock, writes, places, strength, gain, bias, factors, predict, memory, copies, d_recall,
@@ -676,13 +675,9 @@ def _arguments(
     Sequence[float], predict: Sequence[bool], low: float, high: float, record: bool, workers: int, block:
     int,
 ) -> tuple[Any, ...]:  # fmt: skip
-    (stories, heads, keys, values), events, (sentences, steps) = (
-        memory.shape,
-        writes.shape[1],
-        words.shape[:2],
-    )
+    (stories, heads, keys, values), events, steps = memory.shape, writes.shape[1], words.shape[1]
     rounded = (-(-count // WIDTH) * WIDTH for count in (keys, values))
-    counts = (stories, heads, events, steps, sentences, keys, values, *rounded, words.shape[-1], block)
+    counts = (stories, heads, events, steps, keys, values, *rounded, words.shape[-1], block)
     constants = np.array(factors, np.float32), np.array(predict, np.bool_)
     limits = np.float32(1.0 - dv), np.float32(slope), np.float32(low), np.float32(high)
     arrays = (

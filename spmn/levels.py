@@ -18,7 +18,7 @@ from spmn import operators
 from spmn.events import CLOCK
 from spmn.neurons import Projection, event_driven, filled, lif
 from spmn.plasticity import PlasticMemory, by_event, rule_named
-from spmn.settings import Network
+from spmn.settings import Network, require
 
 DIGIT = 16
 """The clock is read as two base-16 digits, one line per value of each: 32 lines, 256 events."""
@@ -220,9 +220,13 @@ class Levels(nn.Module):
 
         z: [T, S, encoder] encoder spikes of S distinct events; memory: [depth, B, H, K, V], empty if None.
         `record` asks for the spikes of all neurons, not only of recall.
+
+        Raises SettingsError for a memory of another shape.
         """
         s = self.settings
+        shape = (s.depth, len(told.sentence), s.heads, s.keys, s.values)
         memory = self.start(len(told.sentence)) if memory is None else memory
+        require(memory.shape == shape, "the shape of memory", list(memory.shape), f"{list(shape)}")
         heard = self.thinned(z.transpose(0, 1).contiguous())
         kept = 1 - s.spike_dropout if self.training else 1.0
         levels: list[LevelSpikes] = []

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spmn import kernels, operators
+from spmn.settings import require
 
 
 def surrogate(distance: Tensor, slope: float) -> Tensor:
@@ -64,8 +65,11 @@ def event_driven(spikes: Tensor, weight: Tensor) -> Tensor:
     """W s for binary spikes: [..., inputs] and [outputs, inputs] to [..., outputs].
 
     On a CPU only the weights of neurons that fired are touched, as on the chip; elsewhere, and where
-    `kernels.products` are short, it is a dense product.
+    `kernels.products` are short, it is a dense product. Raises SettingsError where the inputs differ.
     """
+    require(
+        spikes.shape[-1] == weight.shape[1], "inputs", spikes.shape[-1], f"{weight.shape[1]}, as the weights'"
+    )
     if operators.on_cpu(spikes) and operators.on_cpu(weight) and not kernels.short_products():
         currents: Tensor = operators.project(spikes, weight)
         return currents

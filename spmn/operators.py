@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from spmn import kernels, level_kernels, projection_kernels
+from spmn.settings import require
 
 _TYPES = (torch.float32, torch.bfloat16, torch.float16)
 _TRITON = importlib.util.find_spec("triton") is not None
@@ -170,7 +171,26 @@ def memory_scan(
     [T, B, N, H, K] is read without a copy, and the currents are returned lying so.
 
     M must start within the bounds: a weight that no event touches is not clipped.
+
+    Raises SettingsError for shapes that do not go together: kernels would read beyond the end.
     """
+    *groups, keys, values = memory.shape
+    products, learns = affine.shape[:1], pre.shape[-3:-2]
+    events = (*groups, *writes.shape[-1:])
+    needed = {
+        "read": (read, (*events, *read.shape[-2:-1], keys)),
+        "pre": (pre, (*events, *learns, *products, keys)),
+        "post": (post, (*events, *learns, *products, values)),
+        "affine": (affine, (*products, 2)),
+        "writes": (writes, events),
+    }
+    for name, (found, shape) in needed.items():
+        require(
+            found.shape == shape,
+            f"the shape of {name}",
+            list(found.shape),
+            f"{list(shape)} beside the others",
+        )
     single = read.dim() == 4
     if single:
         read, pre, post, writes, memory = (x.unsqueeze(1) for x in (read, pre, post, writes, memory))

@@ -18,7 +18,17 @@ from torch import Tensor
 from hardware.emulator import Emulator
 from hardware.program import Probe, Program
 from hardware.recording import Recording
-from spmn.export import CLOCKED, LAG, MEMORY_BITS, Draft, chip_decay, drafted, expressible
+from spmn.export import (
+    CLOCKED,
+    LAG,
+    MEMORY_BITS,
+    RECALL_STEP,
+    Draft,
+    chip_decay,
+    drafted,
+    expressible,
+    full_memory,
+)
 from spmn.levels import clock_lines
 from spmn.neurons import Projection
 from spmn.perceiver import Perceiver, Scene
@@ -27,8 +37,6 @@ from spmn.quantise import quantise
 Inputs = dict[str, npt.NDArray[np.uint8]]
 TOGETHER = 64
 """Streams that run side by side."""
-RECALL_STEP = 4
-"""Of an event: the first step in which level 1 recalls (`spmn.export`)."""
 
 
 @torch.no_grad()
@@ -138,7 +146,7 @@ def store(
     asked = events.real & events.asks
     probes = [Probe(name.format("recall")) for level in heads for name in level] if asked.any() else []
     emulator = Emulator(replace(program, probes=tuple(probes)), strict=strict)
-    full = 2**memory_bits - 2
+    full = full_memory(memory_bits)
     memories, recalled = [], [torch.zeros(0, s.depth, s.recall)]
     for first in range(0, len(events.real), TOGETHER):
         chosen = torch.arange(first, min(first + TOGETHER, len(events.real)))

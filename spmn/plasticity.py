@@ -1,8 +1,8 @@
 """Plastic synapses: learning rules, their evaluation on spikes, and the scan that reads and writes M.
 
 A rule is one object, `hardware.LearningRule`: a sum of products of pre spikes x0, pre trace x1, post spikes
-y0, post trace y1, weight w and constants. This file evaluates it in torch; `hardware.rules.lower` turns the
-same object into chip integers.
+y0, post trace y1, weight w and constants. This file evaluates it in torch; `hardware.lowering.lower` turns
+the same object into chip integers.
 
 Spikes and traces are in [0, 1], weights in [rule.low, rule.high]. A rule of resolution "event" sees one
 learning step per event, in which a neuron that fired in the window counts once (the coincidence limit of
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from hardware.rules import LearningRule
 from spmn import operators
 from spmn.errors import SettingsError
+from spmn.settings import require
 
 TWO_FACTOR = LearningRule(
     name="two-factor",
@@ -263,6 +264,8 @@ class _Fired(torch.autograd.Function):
         return back, (grads[0] * seen).sum(-1)
 
 
+LEAST_RATE = 0.001
+"""Of a trained rate, which lies between it and 1 - it at first."""
 SPEED = 10.0
 """How much faster a rate learns than a weight: Adam moves all alike, and a logit has further to go."""
 
@@ -272,15 +275,24 @@ class Rates(nn.Module):
 
     shape: of each rate, () or one for each of some heads. `rounding`, where there is one, makes of the
     strengths those that are computed with.
+
+    Raises SettingsError for a default beyond 0.001..0.999, where a rate would hardly learn.
     """
 
     def __init__(self, rule: LearningRule, shape: Sequence[int] = ()) -> None:
         super().__init__()
         self.rule = rule
         self.rounding: Callable[[Tensor], Tensor] | None = None
-        start = torch.tensor([rule.rates[name] for name in sorted(rule.rates)])
         self.names = sorted(rule.rates)
-        self.logits = nn.Parameter((torch.logit(start, eps=1e-3) / SPEED).expand(*shape, -1).clone())
+        for name in self.names:
+            require(
+                LEAST_RATE <= rule.rates[name] <= 1 - LEAST_RATE,
+                f"the rate {name} of rule {rule.name!r}",
+                rule.rates[name],
+                f"from {LEAST_RATE} to {1 - LEAST_RATE}; write more as a constant times a rate (4*eta)",
+            )
+        start = torch.tensor([rule.rates[name] for name in self.names])
+        self.logits = nn.Parameter((torch.logit(start) / SPEED).expand(*shape, -1).clone())
 
     def forward(self) -> dict[str, Tensor]:
         return dict(zip(self.names, torch.sigmoid(SPEED * self.logits).unbind(-1), strict=True))
@@ -306,7 +318,9 @@ class PlasticLayer(nn.Module):
 
         I[t] = w^T x0[t];   traces as `trace`;   w <- clip(w + dw(x0, x1, y0, y1, w), low, high)
 
-    The rates of the rule are trained by backpropagation through the plasticity. State goes in and comes out:
+    The rates of the rule are trained by backpropagation through the plasticity, from 0.001 to 0.999: what is
+    to learn faster has a constant before its rate, such as 4*eta. Every step learns, also by a rule of
+    resolution "event": the layer knows no events but steps. State goes in and comes out:
 
         layer = PlasticLayer(100, 10, rule="pair-stdp")
         state = layer.start(batch=32)
@@ -314,18 +328,28 @@ class PlasticLayer(nn.Module):
 
     In a loop in which the current decides the post spikes, read with `post_spikes` zero and T = 1 first, or
     feed the post spikes of the step before. `rule` is a name in RULES or a LearningRule of your own.
+
+    Raises SettingsError for a rule that does not exist or cannot be trained, and for sizes below 1.
     """
 
     def __init__(self, n_pre: int, n_post: int, rule: str | LearningRule = "two-factor") -> None:
         super().__init__()
+        for name, size in (("n_pre", n_pre), ("n_post", n_post)):
+            require(isinstance(size, int) and size >= 1, name, size, "a whole number from 1")
         self.n_pre, self.n_post = n_pre, n_post
         self.rule = rule_named(rule) if isinstance(rule, str) else rule
         self.rates = Rates(self.rule)
+        nothing = torch.zeros(1)
+        terms(self.rule, self.rates.strengths(), nothing, nothing, nothing, nothing)  # or raises at once
 
     def start(self, batch: int, weight: float | None = None) -> PlasticState:
-        """Silent traces and equal weights (the rule's lower bound, but at least 0, if none are given)."""
-        like = self.rates.logits
-        weight = max(self.rule.low, 0.0) if weight is None else weight
+        """Silent traces and equal weights (the rule's lower bound, but at least 0, if none are given).
+
+        Raises SettingsError for a weight beyond the rule's bounds.
+        """
+        like, (low, high) = self.rates.logits, (self.rule.low, self.rule.high)
+        weight = max(low, 0.0) if weight is None else weight
+        require(low <= weight <= high, "weight", weight, f"from {low:g} to {high:g}, the rule's bounds")
         return PlasticState(
             like.new_full((batch, self.n_pre, self.n_post), weight),
             like.new_zeros(batch, self.n_pre),
@@ -333,7 +357,21 @@ class PlasticLayer(nn.Module):
         )
 
     def forward(self, pre: Tensor, post: Tensor, state: PlasticState) -> tuple[Tensor, PlasticState]:
-        """pre: [T, B, n_pre], post: [T, B, n_post] spikes; returns currents [T, B, n_post] and the state."""
+        """pre: [T, B, n_pre], post: [T, B, n_post] spikes; returns currents [T, B, n_post] and the state.
+
+        Raises SettingsError for other shapes, of spikes or of the state.
+        """
+        steps, batch = pre.shape[:1], len(state.weights)
+        needed = {
+            "pre": (pre, (*steps, batch, self.n_pre)),
+            "post": (post, (*steps, batch, self.n_post)),
+            "weights": (state.weights, (batch, self.n_pre, self.n_post)),
+            "x1": (state.x1, (batch, self.n_pre)),
+            "y1": (state.y1, (batch, self.n_post)),
+        }
+        for name, (given, shape) in needed.items():
+            require(given.shape == shape, f"the shape of {name}", list(given.shape), f"{list(shape)} here")
+        require(len(pre) >= 1, "steps", len(pre), "at least 1")
         x1 = trace(pre, self.rule.x1_tau, state.x1)
         y1 = trace(post, self.rule.y1_tau, state.y1)
         x0, y0, x, y = (s.movedim(0, 1)[:, :, None] for s in (pre, post, x1, y1))  # [B, T, 1, n]

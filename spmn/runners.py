@@ -10,9 +10,10 @@ import numpy as np
 from hardware.cost import energy
 from hardware.errors import RunError
 from hardware.lava import Job
+from hardware.lava.runner import LIMIT
 from hardware.program import Program
 from hardware.recording import Recording
-from hardware.runners import LIMIT, in_process, register, runner
+from hardware.runners import in_process, register, runner
 from hardware.schedule import Event, encode, read_answers
 from spmn.evaluation import Answers
 from spmn.events import QUESTION, Stream

@@ -12,7 +12,7 @@ Every file appears whole or not at all; nothing is pickled.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -71,6 +71,15 @@ class Run:
         """The epochs finished so far. Raises CheckpointError where the file is damaged."""
         return read_metrics(self.folder)
 
+    @property
+    def kept(self) -> Mapping[str, Any] | None:
+        """The metrics of the epoch whose weights are kept, None before the first has finished.
+
+        Raises CheckpointError where the file is damaged.
+        """
+        with reading(self.folder / "metrics.jsonl"):
+            return self.training.kept(self.metrics)
+
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
         """Replace metrics.jsonl. Raises CheckpointError where that cannot be done."""
         with written(self.folder / "metrics.jsonl") as path:
@@ -86,19 +95,19 @@ class Run:
             return SPMN(self.network, self.vocabulary)
 
     def trained(self) -> SPMN:
-        """The network of the best validated epoch, in evaluation mode; with weights rounded as the chip's if
-        it was trained so.
+        """The network of the `kept` epoch, in evaluation mode; with weights rounded as the chip's if that
+        epoch was trained so.
 
-        Raises CheckpointError where no epoch has finished or the file is damaged.
+        Raises CheckpointError where no epoch has finished or a file is damaged.
         """
-        path = self.folder / "network.safetensors"
-        if not path.exists():
+        path, kept = self.folder / "network.safetensors", self.kept
+        if kept is None or not path.exists():
             raise CheckpointError(f"{str(self.folder)!r} has no finished epoch yet; go on training it first")
         tensors, _ = load_tensors(path)
         with reading(self.folder / "run.json"):
             network = self.build()
         load_weights(network, tensors, path)
-        if self.training.chip_weights_from < 1:
+        if kept["epoch"] > self.training.first_rounded:
             round_as_exported(network)
         return network.eval()
 

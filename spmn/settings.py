@@ -187,6 +187,18 @@ class Training:
         again = min(max(error / UNSOLVED, 1.0), most) * self.repeat
         return max(1.0, again / events) * (1.0 - self.focus * max(0.0, 1.0 - error / UNSOLVED))
 
+    @property
+    def first_rounded(self) -> int:
+        """The first epoch, from 0, with weights rounded as the chip's; `epochs` if there is none."""
+        return math.ceil(self.chip_weights_from * self.epochs)
+
+    def kept(self, metrics: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """The line of the epoch whose weights are kept, given those of finished epochs: that of the lowest
+        validation error, the last of equal ones; of epochs with rounded weights as soon as there are any,
+        for what was best before may lose more when it is rounded."""
+        rounded = metrics[self.first_rounded :]
+        return min(reversed(rounded or metrics), key=lambda line: line["error"], default=None)
+
     def practice_at(self, done: float) -> float:
         """Chance of retrieval practice at a share `done` of the training."""
         return self.practice if self.cycle(done)[0] == 0 else self.practice_late

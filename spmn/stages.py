@@ -32,6 +32,7 @@ from spmn.runs import (
     load_weights,
     of_another_kind,
     read_metrics,
+    reading,
     restore,
     save_checkpoint,
     save_tensors,
@@ -148,9 +149,13 @@ def train_stage(
     network = stage.network
     optimiser = torch.optim.AdamW(network.parameters(), how.learning_rate, weight_decay=how.weight_decay)
     checkpoint_there = restore(folder, network, optimiser)
-    stood = checkpoint_there or {"step": 0, "seconds": 0.0, "best": math.nan}
-    step, seconds, best = int(stood["step"]), float(stood["seconds"]), float(stood["best"])
-    lines = [line for line in read_metrics(folder) if line["step"] <= step]
+    stood = checkpoint_there or {"step": 0, "seconds": 0.0}
+    step, seconds = int(stood["step"]), float(stood["seconds"])
+    best = math.nan
+    with reading(folder / "metrics.jsonl"):
+        lines = [line for line in read_metrics(folder) if line["step"] <= step]
+        for line in lines:
+            best = line[stage.decides] if _better(line[stage.decides], best) else best
     validated = step if step == how.steps else step - step % how.validate_every
     if checkpoint_there and (not lines or lines[-1]["step"] < validated):
         raise incomplete(folder, f"step {validated}")
@@ -160,8 +165,7 @@ def train_stage(
         return seconds + time.monotonic() - began
 
     def checkpoint() -> None:
-        about = {"step": step, "seconds": clock(), "best": best}
-        save_checkpoint(folder, network, optimiser, about)
+        save_checkpoint(folder, network, optimiser, {"step": step, "seconds": clock()})
 
     def validate() -> None:
         nonlocal best
@@ -169,7 +173,7 @@ def train_stage(
         with torch.no_grad():
             found = stage.validate()
         line = {"step": step, "seconds": round(clock(), 2), **found}
-        if math.isnan(best) or found[stage.decides] >= best:
+        if _better(found[stage.decides], best):
             best = found[stage.decides]
             save_tensors(folder / "network.safetensors", network.state_dict(), {"step": step})
         lines.append(line)
@@ -205,6 +209,11 @@ def train_stage(
                 saved = time.monotonic()
             if interrupted() and step < how.steps:
                 raise Stopped(f"stopped after step {step}; the same command goes on from here")
+
+
+def _better(score: float, best: float) -> bool:
+    """Whether weights that reach `score` replace those kept: of equal ones the last are kept."""
+    return math.isnan(best) or score >= best
 
 
 def _open(stage: Stage, how: Steps, folder: Path) -> None:

@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ from hardware.atomic import atomic
 from spmn.errors import CheckpointError, SettingsError, Stopped
 from spmn.parallel import interruptible
 from spmn.runs import open_run
-from spmn.settings import changed
+from spmn.settings import Training, changed
 from spmn.settings import preset as preset_named
 from spmn.training import babi
 
@@ -82,9 +82,15 @@ class Job:
         return [word for name, value in pairs for word in (name, str(value))]
 
     @property
+    def training(self) -> Training:
+        """How its network is trained."""
+        chosen = changed(preset_named(self.preset, (self.task,)), self.changes).training
+        return replace(chosen, epochs=self.epochs or chosen.epochs)
+
+    @property
     def length(self) -> int:
         """Its epochs."""
-        return self.epochs or changed(preset_named(self.preset, (self.task,)), self.changes).training.epochs
+        return self.training.epochs
 
     @property
     def finished(self) -> bool:
@@ -93,8 +99,9 @@ class Job:
 
     @property
     def error(self) -> float | None:
-        """Lowest validation error of any epoch."""
-        return min((line["error"] for line in self.metrics), default=None)
+        """Validation error of the epoch whose weights are kept."""
+        kept = self.training.kept(self.metrics)
+        return None if kept is None else float(kept["error"])
 
     @property
     def seconds(self) -> float:

@@ -107,15 +107,10 @@ def beginning(run: Run) -> tuple[SPMN, dict[int, Renaming]]:
     network = run.build()
     if settings.warm_start:
         warm(settings.warm_start, network)
-    if rounded_from(settings) < settings.epochs:
+    if settings.first_rounded < settings.epochs:
         for level in network.levels:
             realised_strengths(level)
     return network, renaming
-
-
-def rounded_from(settings: Training) -> int:
-    """The first epoch, from 0, with weights rounded as the chip's."""
-    return math.ceil(settings.chip_weights_from * settings.epochs)
 
 
 def train(
@@ -157,10 +152,10 @@ def train(
         while position.epoch < settings.epochs:
             random = np.random.default_rng([settings.seed, position.epoch])
             chance = settings.practice_at(position.epoch / settings.epochs)
-            if position.epoch >= rounded_from(settings):
+            if position.epoch >= settings.first_rounded:
                 round_as_exported(network)
-                if position.epoch == rounded_from(settings) and position.batch == 0:
-                    position.best = math.inf  # what was best before may lose more when it is rounded
+                if position.epoch == settings.first_rounded and position.batch == 0:
+                    position.best = math.inf  # as `Training.kept` has it
             names = renaming if position.epoch >= settings.rename_from * settings.epochs else {}
             told = chosen(streams, settings, errors, position.epoch / settings.epochs, random)
             renamed = [retold(s, names[s.task], held, random) if s.task in names else s for s in told]

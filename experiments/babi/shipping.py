@@ -89,7 +89,6 @@ def _make(run: Run, folder: Path) -> None:
     weights = {name: tensor.to(torch.float16) for name, tensor in run.trained().state_dict().items()}
     tasks = list(run.source.tasks)
     save_tensors(folder / "network.safetensors", weights, {"tasks": tasks})
-    save(program(folder), folder / "program.h5")
     brief = ("seconds", "loss", "accuracy", "content", "age_error")
     whole = ("epoch", "error", "errors") if len(tasks) > 1 else ("epoch", "error")
     lines = [
@@ -100,3 +99,4 @@ def _make(run: Run, folder: Path) -> None:
         for m in run.metrics
     ]
     shipped.write_metrics(lines)
+    save(program(folder), folder / "program.h5")

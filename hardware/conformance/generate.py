@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hardware.arithmetic import WEIGHT_LIMITS
 from hardware.emulator import Emulator
 from hardware.errors import ProgramError, RuleError, RunError
 from hardware.inputs import IntData
 from hardware.program import (
     GRADED_MODES,
-    WEIGHT_RANGE,
     Graded,
     InputAxons,
     PlasticProjection,
@@ -171,7 +171,7 @@ class _Draft:
 
     def _weights(self, mode: SignMode, target: str, source: str) -> npt.NDArray[np.int64]:
         shape = (self.sizes[target], self.sizes[source])
-        low, high = WEIGHT_RANGE[mode]
+        low, high = WEIGHT_LIMITS[mode]
         present = self.random.random(shape) < self._pick(0.3, 0.8)
         return np.where(present, self.random.integers(low, high + 1, shape), 0)
 

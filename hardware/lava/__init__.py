@@ -6,6 +6,6 @@ The runner "lava simulation" is Lava's own runtime, one operating system process
 models" steps the same ProcessModels in one process, which is faster and gives the same bits.
 """
 
-from hardware.lava.runner import Job, find_python, run, run_jobs, step_models
+from hardware.lava.runner import Job, find_python, run_jobs
 
-__all__ = ["Job", "find_python", "run", "run_jobs", "step_models"]
+__all__ = ["Job", "find_python", "run_jobs"]

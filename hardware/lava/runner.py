@@ -50,20 +50,6 @@ class Job:
     inputs: Inputs
 
 
-def run(program: Program, inputs: Inputs, limit: float = LIMIT) -> Recording:
-    """Run a program on Lava's own runtime, the streams of the batch one after the other.
-
-    Raises RunError if there is no Lava environment, an input is wrong, or the run fails or exceeds `limit`
-    seconds.
-    """
-    return _only(run_jobs("runtime", [Job(program, inputs)], limit))
-
-
-def step_models(program: Program, inputs: Inputs, limit: float = LIMIT) -> Recording:
-    """Step Lava's ProcessModels in one process; as `run`."""
-    return _only(run_jobs("models", [Job(program, inputs)], limit))
-
-
 def run_jobs(
     mode: Mode,
     jobs: Iterable[Job],
@@ -207,10 +193,3 @@ class Worker:
 def _pipe(pipe: IO[bytes] | None) -> int:
     assert pipe is not None  # all of a worker's pipes are open
     return pipe.fileno()
-
-
-def _only(results: list[Recording | RunError]) -> Recording:
-    (result,) = results
-    if isinstance(result, RunError):
-        raise result
-    return result

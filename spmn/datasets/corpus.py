@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,15 @@ def read_corpus(path: Path | str, grams: Grams | None = None) -> Corpus:
         rows = [(n, line.split("\t")) for n, line in enumerate(lines, 1) if line.strip()]
         corpus = _pairs(path, [(n, row[4:7]) for n, row in rows], (1, 2, 0), words)
     elif (separator := _separator(first)) is not None:
-        reader = csv.reader(text.splitlines(keepends=True), delimiter=separator)
-        corpus = _pairs(path, [(reader.line_num, row) for row in reader if row], (0, 1, 2), words)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        try:
+            rows = [(reader.line_num, row) for row in reader if row]
+        except csv.Error as problem:
+            raise DataError(
+                f"{str(path)!r}, line {reader.line_num} ends a field that has gone on too long ({problem}); "
+                'look for a quotation mark that opens it: "" is one within a quoted sentence'
+            ) from None
+        corpus = _pairs(path, rows, (0, 1, 2), words)
     else:
         said = [line.strip() for line in lines]
         kept = [line for line in said if words(line)]

@@ -59,3 +59,15 @@ def test_no_delta_is_refused():
 def test_payloads_that_would_fire_the_neuron_are_refused(payload):
     with pytest.raises(RunError, match=f"payload is {payload}"):
         measure_window(ChipRule("y0"), [5], payload=payload)
+
+
+def test_what_is_measured_beside_it_does_not_count():
+    """A rule without spikes goes on learning while traces last."""
+    rule = ChipRule("u0*x1*y1", x1_impulse=10, y1_impulse=10, x1_tau=20, y1_tau=20)
+    alone, beside = measure_window(rule, [1], weight=10), measure_window(rule, [1, 10], weight=10)
+    assert alone[0] == beside[0] > 0
+
+
+def test_a_change_counts_at_the_end_of_its_epoch():
+    rule = ChipRule("2^0*x1*y0", x1_impulse=100, x1_tau=20, t_epoch=4)
+    assert (measure_window(rule, [1, 2, 9], weight=10) > 0).all()

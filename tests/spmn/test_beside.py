@@ -77,6 +77,21 @@ def test_answers_are_the_sum_of_what_all_say(three: tuple[SPMN, SPMN, SPMN]) -> 
         torch.testing.assert_close(logits[:, here], (expected + free).detach())
 
 
+def test_of_an_answer_that_several_know_the_bias_is_the_last_ones() -> None:
+    first, second = network(FIRST, 1, seed=1), network(SECOND, 1, seed=2)
+    wide = network(WIDE, 1, seed=3)
+    assert first.vocabulary.answers == wide.vocabulary.answers
+    torch.nn.init.normal_(first.readout.bias)
+    torch.nn.init.normal_(second.readout.bias)
+    side_by_side([first, second], wide)
+    found, asked = read(wide, generate(1, 20, 5)[:3])
+    with torch.no_grad():
+        logits, decoded = wide.answer(found, asked), wide.decode(found, asked).mean(0)
+        said = decoded[:, :20] @ first.readout.weight.T + decoded[:, 20:32] @ second.readout.weight.T
+        free = decoded[:, 32:] @ wide.readout.weight[:, 32:].T
+        torch.testing.assert_close(logits, said + free + second.readout.bias)
+
+
 def test_what_a_level_has_once_starts_at_the_mean_by_heads() -> None:
     first, second, wide = network(FIRST, 15, seed=1), network(SECOND, 1, seed=2), network(WIDE, 1, 15, seed=3)
     with torch.no_grad():

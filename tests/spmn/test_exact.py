@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from hardware.arithmetic import quantise_weights
+from hardware.arithmetic import WEIGHT_LIMITS, quantise_weights
 from hardware.errors import RunError
 from hardware.program import (
-    WEIGHT_RANGE,
     InputAxons,
     PlasticProjection,
     Population,
@@ -71,7 +70,7 @@ def program_of(seed: int) -> Program:
     size = {part.name: part.size for part in (*inputs, *cells)}
 
     def weights(source: str, target: str, sign: str) -> np.ndarray:
-        low, high = WEIGHT_RANGE[sign]
+        low, high = WEIGHT_LIMITS[sign]
         shape = size[target], size[source]
         return random.integers(low, high + 1, shape) * (random.random(shape) < 0.7)
 
@@ -275,7 +274,7 @@ def test_trains_what_was_trained_and_no_helper(network: SPMN) -> None:
 @pytest.mark.parametrize("sign_mode", ["mixed", "excitatory", "inhibitory"])
 @pytest.mark.parametrize("bits", [1, 5, 8])
 def test_weights_are_quantised_as_on_the_chip(sign_mode: Any, bits: int) -> None:
-    low, high = WEIGHT_RANGE[sign_mode]
+    low, high = WEIGHT_LIMITS[sign_mode]
     integers = np.arange(low, high + 1)[None]
     projection = Projection("p", "a", "b", integers, num_weight_bits=bits, sign_mode=sign_mode)
     between = torch.from_numpy(integers + np.random.default_rng(0).uniform(-0.49, 0.49, integers.shape))
@@ -301,7 +300,7 @@ def test_program_runs_as_the_module_does_after_training() -> None:
     exact.limit()
     assert exact.program() == changed
     for p, weights in zip(exact.trained, exact.latent, strict=True):
-        low, high = WEIGHT_RANGE[p.sign_mode]
+        low, high = WEIGHT_LIMITS[p.sign_mode]
         assert low <= weights.min()
         assert weights.max() <= high
 

@@ -1,6 +1,7 @@
 """Plastic memory: the written equation, the kernel against the plain scan, the sign of every STDP window."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -169,9 +170,52 @@ def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(SettingsError, match="hebbian"):
         rule_named("hebbian")
     square = LearningRule("square", "eta*x0*w*w", rates={"eta": 0.1}, resolution="step")
-    layer = PlasticLayer(2, 2, square)
     with pytest.raises(SettingsError, match="w at most once"):
-        layer(torch.ones(1, 1, 2), torch.ones(1, 1, 2), layer.start(1))
+        PlasticLayer(2, 2, square)
+    for rate in (0.0, 1.0, 2.0, -0.1, math.nan):
+        with pytest.raises(SettingsError, match=rf"rate eta of rule 'hebb' is {rate}; .* \(4\*eta\)"):
+            PlasticLayer(2, 2, LearningRule("hebb", "eta*x0*y0", rates={"eta": rate}))
+    for sizes in ((0, 2), (2, -1), (1.5, 2)):
+        with pytest.raises(SettingsError, match="a whole number from 1"):
+            PlasticLayer(*sizes)  # type: ignore[arg-type]
+    for weight in (1.5, -0.5, math.nan):
+        with pytest.raises(SettingsError, match=f"weight is {weight}; it must be from 0 to 1"):
+            PlasticLayer(2, 2).start(1, weight)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    ("pre", "post", "batch"),
+    [
+        ((5, 3, 4), (5, 3, 2), 1),
+        ((5, 3, 4), (4, 3, 2), 3),
+        ((4, 3, 4), (5, 3, 2), 3),
+        ((5, 3, 4), (5, 1, 2), 3),
+        ((5, 1, 4), (5, 3, 2), 3),
+        ((5, 3, 4), (5, 3, 1), 3),
+        ((5, 3, 2), (5, 3, 2), 3),
+        ((5, 3, 2), (5, 3, 4), 3),
+        ((3, 4), (3, 2), 3),
+        ((0, 3, 4), (0, 3, 2), 3),
+    ],
+)
+def test_shapes_that_do_not_go_together_are_refused(
+    rule: str, pre: tuple[int, ...], post: tuple[int, ...], batch: int
+) -> None:
+    """The kernel would read and write memory that is not its own."""
+    layer = PlasticLayer(4, 2, rule)
+    with pytest.raises(SettingsError, match=r"the shape of \w+ is|steps is 0"):
+        layer(torch.ones(pre), torch.ones(post), layer.start(batch))
+
+
+@pytest.mark.parametrize("name", ["read", "pre", "post", "affine", "writes"])
+def test_the_scan_takes_shapes_that_go_together_only(name: str) -> None:
+    shapes = {"read": (2, 3, 4, 5), "pre": (2, 3, 1, 2, 5), "post": (2, 3, 1, 2, 6), "affine": (2, 2)}
+    tensors = {key: torch.ones(shape) for key, shape in shapes.items()}
+    tensors |= {"writes": torch.ones(2, 3, dtype=torch.bool), "memory": torch.zeros(2, 5, 6)}
+    operators.memory_scan(bounds=(0.0, 1.0), **tensors)
+    with pytest.raises(SettingsError, match=f"the shape of (read|{name}) is"):
+        operators.memory_scan(bounds=(0.0, 1.0), **{**tensors, name: tensors[name][..., :-1]})
 
 
 @settings(max_examples=30, deadline=None)

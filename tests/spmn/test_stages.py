@@ -67,8 +67,17 @@ def test_a_worse_step_is_not_kept(tmp_path: Path) -> None:
         def validate(self) -> dict[str, float]:
             return {"closeness": -float(self.steps)}
 
-    train_stage(Worse(), HOW, tmp_path)
-    assert load_tensors(tmp_path / "network.safetensors")[1] == {"step": 0}
+    train_stage(Worse(), HOW, tmp_path / "whole")
+    assert load_tensors(tmp_path / "whole" / "network.safetensors")[1] == {"step": 0}
+
+    def fall(kind: str, values: Mapping[str, float]) -> None:
+        if kind == "step":
+            raise InterruptedError  # before any checkpoint
+
+    with pytest.raises(InterruptedError):
+        train_stage(Worse(), HOW, tmp_path / "killed", report=fall)
+    train_stage(Worse(), HOW, tmp_path / "killed")
+    assert load_tensors(tmp_path / "killed" / "network.safetensors")[1] == {"step": 0}
 
 
 def test_a_stopped_training_goes_on_bit_equal(tmp_path: Path) -> None:

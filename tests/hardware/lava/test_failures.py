@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from hardware import Recording, RunError
-from hardware.lava import Job, run_jobs, runner, step_models
+from hardware.lava import Job, run_jobs, runner
 from hardware.lava.shared import SHARED_MEMORY, lives
+from hardware.runners import run
 
 FAULTS = Path(__file__).parent / "faults"
 ROOT = Path(__file__).parents[3]
@@ -86,14 +87,15 @@ PARENT = """
 import sys
 import numpy as np
 from hardware import InputAxons, Population, Probe, Program, Projection
-from hardware.lava import run, runner
+from hardware.lava import runner
+from hardware.runners import run
 runner.WORKER = "faulty_worker"
 runner.secrets.token_hex = lambda _: sys.argv[1]
 program = Program(
     "hang", (InputAxons("in", 1),), (Population("cell", 1),),
     (Projection("drive", "in", "cell", np.ones((1, 1), dtype=int)),), probes=(Probe("cell"),),
 )
-run(program, {"in": np.ones((9, 1, 1), dtype=np.uint8)})
+run("lava", program, {"in": np.ones((9, 1, 1), dtype=np.uint8)})
 """
 
 
@@ -137,4 +139,4 @@ def test_a_python_without_lava_says_so(tmp_path: Path, monkeypatch, small, make_
     program = small("none")
     said = "exit code 1; it last said: ModuleNotFoundError: No module named 'lava"
     with pytest.raises(RunError, match=said):
-        step_models(program, make_inputs(program, 3, 1))
+        run("lava-models", program, make_inputs(program, 3, 1))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from hardware import InputAxons, Population, Probe, Program, Projection, Recording, RunError
-from hardware.lava import Job, run, run_jobs, step_models
+from hardware.lava import Job, run_jobs
+from hardware.runners import run
 
 pytestmark = pytest.mark.usefixtures("lava_python")
 
@@ -74,10 +75,10 @@ def test_wide_payloads_and_no_steps(small, reference, same_recording) -> None:
         probes=(Probe("cell"),),
     )  # fmt: skip
     inputs = {"in": np.array([2**21, -(2**21), 0, 1, -1], dtype=np.int64).reshape(5, 1, 1)}
-    same_recording(reference(program, inputs), run(program, inputs))
+    same_recording(reference(program, inputs), run("lava", program, inputs))
     nothing = {"in": np.zeros((0, 3, 1), dtype=np.int64)}
-    for runner in (run, step_models):
-        assert runner(program, nothing)["cell", "spikes"].shape == (0, 3, 2)
+    for name in ("lava", "lava-models"):
+        assert run(name, program, nothing)["cell", "spikes"].shape == (0, 3, 2)
 
 
 def test_sign_modes_are_not_guessed(reference, same_recording) -> None:
@@ -94,8 +95,8 @@ def test_sign_modes_are_not_guessed(reference, same_recording) -> None:
         probes=tuple(Probe(name) for name in weights),
     )
     inputs = {"in": np.ones((3, 1, 2), dtype=np.uint8)}
-    for runner in (run, step_models):
-        recording = runner(program, inputs)
+    for name in ("lava", "lava-models"):
+        recording = run(name, program, inputs)
         last = {name: int(recording[name, "spikes"][-1].item()) for name in weights}
         assert last == {"zero": 0, "negative": -6, "positive": 2}
         same_recording(reference(program, inputs), recording)
@@ -107,7 +108,7 @@ def test_a_start_method_chosen_by_others(small, make_inputs) -> None:
     multiprocessing.set_start_method("spawn", force=True)
     try:
         program = small("spawn")
-        assert isinstance(run(program, make_inputs(program, 3, 1)), Recording)
+        assert isinstance(run("lava", program, make_inputs(program, 3, 1)), Recording)
     finally:
         multiprocessing.set_start_method(before, force=True)
 
@@ -121,8 +122,8 @@ def test_scripts_in_the_current_folder_are_not_executed(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     program = small("siblings")
-    for runner in (run, step_models):
-        runner(program, make_inputs(program, 3, 1))
+    for name in ("lava", "lava-models"):
+        run(name, program, make_inputs(program, 3, 1))
     assert not (tmp_path / "executed").exists()
 
 
