@@ -116,6 +116,11 @@ def limited(stories: Iterable[Story], questions: int | None) -> list[Story]:
     return kept
 
 
+def fingerprint(story: Story) -> str:
+    """What two stories share only when they are the same, in 16 letters."""
+    return hashlib.sha256(story.key.encode()).hexdigest()[:16]
+
+
 def digest(stories: Iterable[Story]) -> str:
     """A fingerprint of stories and their order."""
     total = hashlib.sha256()

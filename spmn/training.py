@@ -35,7 +35,7 @@ from spmn.runs import Position, Run, incomplete, open_run, restore, save_checkpo
 from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
 from spmn.settings import Preset, Training, changed
 from spmn.settings import preset as preset_named
-from spmn.warm_start import cuts, warm
+from spmn.warm_start import check_set_aside, cuts, warm
 
 Report = Callable[[str, dict[str, Any]], None]
 """Called with ("batch", progress) and ("epoch", metrics)."""
@@ -99,10 +99,12 @@ def start(folder: Path, source: Source, preset: Preset) -> Run:
 def beginning(run: Run) -> tuple[SPMN, dict[int, Renaming]]:
     """The network that a training begins with, and how it renames the stories of each task.
 
-    Raises SettingsError for sizes, a rule, names or a warm start that do not fit, CheckpointError where there
-    is no run to start from, ExportError where weights are to be rounded for a rule that the chip has not.
+    Raises SettingsError for sizes, a rule, names or a warm start that do not fit, and for validation stories
+    that the warm start may have been told, CheckpointError where there is no run to start from, ExportError
+    where weights are to be rounded for a rule that the chip has not.
     """
     settings = run.training
+    check_set_aside(run.source, settings.warm_start)
     renaming = by_task(settings.rename, run.source.tasks, run.vocabulary)
     network = run.build()
     if settings.warm_start:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from spmn.beside import side_by_side
+from spmn.data import Source
 from spmn.errors import SettingsError
 from spmn.network import SPMN
 from spmn.pretrained import located
@@ -54,6 +55,26 @@ def cuts(runs: str) -> dict[int, int]:
                     "one seed"
                 )
     return found
+
+
+def check_set_aside(source: Source, runs: str) -> None:
+    """Raises SettingsError where validation stories of a source may have been told to runs that a training on
+    it starts from: they are cut by another seed than theirs, or are a larger share."""
+    own = dict(source.cuts)
+    for task, seed in cuts(runs).items():
+        cut = own.get(task, source.seed)
+        if task in source.tasks and cut != seed:
+            raise SettingsError(
+                f"validation stories of task {task} are cut by seed {cut}, and {runs!r}, where this training "
+                f"starts, set aside those of seed {seed}: give the Source cuts=(({task}, {seed}),)"
+            )
+    for folder in starts(runs):
+        share = source.validation if stage_of(folder) else open_run(folder).source.validation
+        if share < source.validation:
+            raise SettingsError(
+                f"validation is {source.validation}, and {runs!r}, where this training starts, set aside "
+                f"{share} of the stories and was told the others: at most {share} can be validated on"
+            )
 
 
 def start_from(folder: Path, target: SPMN) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import copy2
 from tempfile import TemporaryDirectory
 
 import torch
 
 from experiments.babi.results import Result, curve, keys
+from hardware.atomic import atomic
 from hardware.files import save
 from hardware.program import Program
 from spmn import pretrained
+from spmn.data import fingerprint, unseen
 from spmn.errors import CheckpointError
 from spmn.export import export
 from spmn.runs import Run, open_run, save_tensors
@@ -27,7 +31,7 @@ def ship(runs: Sequence[Run], chosen: Sequence[Result], shelf: Path = SHELF) -> 
     """Put the chosen runs on the shelf, in half precision and as programs, each in a folder of its own;
     returns the bytes of all there.
 
-    Raises CheckpointError where a chosen run is not among `runs`, or where they take more than LIMIT.
+    Raises CheckpointError where a chosen run is not among `runs`, or where they then take more than LIMIT.
     """
     named = {shelf / f"task{result.task:02}": _run_of(runs, result) for result in chosen}
     for folder, run in named.items():
@@ -73,13 +77,16 @@ def _weighed(shelf: Path) -> int:
 
 
 def _ship(run: Run, shelf: Path) -> None:
-    """Replace the files of a shelf's network once all are made; others, such as a card, stay."""
-    shelf.mkdir(parents=True, exist_ok=True)
+    """Replace the network in a folder by this one, whole or not at all; its card stays."""
+    shelf.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=shelf.parent) as folder:
-        made = Path(folder) / shelf.name
+        made, card = Path(folder) / "new", shelf / "README.md"
         _make(run, made)
-        for path in made.iterdir():
-            path.replace(shelf / path.name)
+        if card.exists():
+            copy2(card, made)
+        if shelf.exists():
+            shelf.replace(Path(folder) / "old")
+        made.replace(shelf)
 
 
 def _make(run: Run, folder: Path) -> None:
@@ -100,3 +107,18 @@ def _make(run: Run, folder: Path) -> None:
     ]
     shipped.write_metrics(lines)
     save(program(folder), folder / "program.h5")
+    if held := few(run):
+        with atomic(folder / "set_aside.json") as path:
+            path.write_text(json.dumps(held, indent=1))
+
+
+def few(run: Run) -> dict[int, list[str]]:
+    """Fingerprints of the validation stories of tasks with so few stories that the generator tells again what
+    was told in training: all others may have been told, too, with other names."""
+    training, validation = run.source.split()
+    told = {story.key for story in training}
+    return {
+        task: sorted(fingerprint(story) for story in validation if story.task == task)
+        for task in run.source.tasks
+        if any(story.key in told for story in unseen(task, 1000, 0, set()))
+    }

@@ -4,6 +4,7 @@
     spmn/pretrained/SET/taskNN/run.json             what was trained, and how
     spmn/pretrained/SET/taskNN/network.safetensors  weights in half precision: what "float" figures are about
     spmn/pretrained/SET/taskNN/program.h5           the same network as integers for the chip
+    spmn/pretrained/SET/taskNN/set_aside.json       fingerprints of stories that were never told in training
 
 A set that is one network for all its tasks has these files in its own folder instead. A network's folder is a
 run folder like any other: "babi/16" or "babi-joint" stands for it wherever a command takes one.
@@ -66,6 +67,16 @@ def networks(name: str, wanted: Sequence[int] | None = None) -> dict[Path, list[
     for task in wanted or tasks(name):
         found.setdefault(folder(name, task), []).append(task)
     return found
+
+
+def set_aside(folder: Path, task: int) -> frozenset[str] | None:
+    """Fingerprints (`spmn.data.fingerprint`) of the only stories of a task that a network was never told.
+
+    None where a generated story is none of its training stories anyway, because there are too many.
+    """
+    path = folder / "set_aside.json"
+    held: dict[str, list[str]] = json.loads(path.read_text()) if path.exists() else {}
+    return frozenset(held[str(task)]) if str(task) in held else None
 
 
 def located(run: str | Path) -> Path:

@@ -20,13 +20,14 @@ from hardware.files import load
 from hardware.fits import place
 from spmn import pretrained
 from spmn.cli import app
-from spmn.data import Source
+from spmn.data import Source, fingerprint
 from spmn.datasets import babi
 from spmn.datasets.generator import generate
 from spmn.errors import CheckpointError, DataError, SpmnError
+from spmn.events import Vocabulary
 from spmn.export import export
 from spmn.network import SPMN
-from spmn.report import score
+from spmn.report import never_told, score
 from spmn.runs import Run, open_run
 from spmn.settings import RECIPES, Network, Preset, Training, preset, to_dict
 from spmn.training import start, train
@@ -51,6 +52,25 @@ def test_interval() -> None:
     assert interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert interval(15 / 148, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
     assert interval(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_stories_that_were_told_in_training_are_not_asked_about_again() -> None:
+    """Of task 4 there are so few that most generated ones were."""
+    training, validation = Source((4,)).split()
+    run = Run(Path(), Network(), Training(), Source((1, 4)), Vocabulary.of(training), "")
+    held = shipping.few(run)
+    assert held == {4: sorted(fingerprint(story) for story in validation)}
+    assert not {fingerprint(story) for story in training} & set(held[4])
+
+
+@pytest.mark.parametrize("shelf", [shipping.SHELF / "task04", shipping.JOINT], ids=["babi", "babi-joint"])
+def test_shipped_networks_for_task_4_are_asked_what_they_had_set_aside(shelf: Path) -> None:
+    held = pretrained.set_aside(shelf, 4)
+    assert held
+    assert pretrained.set_aside(shelf, 1) is None
+    asked = [fingerprint(story) for story in never_told(shelf, 4)]
+    assert set(asked) <= held
+    assert 300 < len(asked) == len(set(asked))
 
 
 def test_results_survive_the_file(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from spmn.data import Source
+from spmn.datasets.babi import write
 from spmn.datasets.generator import generate
 from spmn.errors import CheckpointError, SettingsError
 from spmn.events import Vocabulary
 from spmn.network import SPMN
-from spmn.runs import load_tensors, open_run
+from spmn.runs import Run, load_tensors, open_run
 from spmn.settings import Network, Preset, Training, to_dict
 from spmn.stages import Steps, train_stage
 from spmn.timeline import Course, Timeline
@@ -61,6 +62,29 @@ def test_a_warm_start_keeps_what_it_was_validated_on(tmp_path: Path) -> None:
         cuts(f"{second} + {again}")
     with pytest.raises(CheckpointError, match="no run folder"):
         cuts(str(tmp_path / "none"))
+
+
+def test_no_validation_story_was_told_to_what_a_training_starts_from(tmp_path: Path) -> None:
+    write(tmp_path / "qa1_single-supporting-fact_train.txt", generate(1, 200, 0))
+
+    def begun(name: str, seed: int, begins: str = "", **others: float) -> Run:
+        given = {**to_dict(NETWORK), "epochs": 1, "warm_start": begins, **others}
+        changes = [f"{k}={v}" for k, v in given.items()]
+        source, preset = babi((1,), tmp_path, "default", None, seed, changes)
+        return start(tmp_path / name, source, preset)
+
+    first = begun("first", seed=3)
+    train(first)
+    told = {story.key for story in first.source.split()[0]}
+    for name, share in (("same", 0.1), ("fewer", 0.05)):
+        second = begun(name, seed=9, begins=str(first.folder), validation=share)
+        assert not told & {story.key for story in second.source.split()[1]}
+    with pytest.raises(SettingsError, match=r"validation is 0\.2, .* at most 0\.1 can be validated on"):
+        begun("more", seed=9, begins=str(first.folder), validation=0.2)
+    own = Source((1,), str(tmp_path), seed=9)
+    preset = Preset(NETWORK, Training(warm_start=str(first.folder)))
+    with pytest.raises(SettingsError, match=r"cut by seed 9, .* give the Source cuts=\(\(1, 3\),\)"):
+        start(tmp_path / "own", own, preset)
 
 
 def test_levels_of_another_stage(tmp_path: Path) -> None:
