@@ -35,23 +35,37 @@ def word_ids(program: Program, words: Sequence[str]) -> tuple[int, ...]:
     ids = {word: index for index, word in enumerate(host.vocabulary)}
     for word in words:
         if word not in ids:
-            raise RunError(f"the word {word!r} is not among the {len(ids)} words that the program knows")
+            known = ", ".join(filter(str.isalnum, host.vocabulary))
+            raise RunError(f"the word {word!r} is not among those that the program knows: {known}")
     return tuple(ids[word] for word in words)
 
 
 def read_story(program: Program, lines: Sequence[str]) -> list[Event]:
     """Events of sentences as people write them: "Mary went to the hall." A question ends with "?".
 
-    Words are in lower case, full stops and question marks are dropped. Raises RunError for an empty line, a
-    word that the program does not know, or a sentence with more words than it reads.
+    Words are in lower case, full stops and question marks are dropped. Raises RunError, naming the line, for
+    an empty one, a word that the program does not know, a sentence with more words than it reads, and a line
+    with a number or an answer.
     """
     _, host = _hosted(program)
     events = []
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         words = line.lower().replace(".", " ").replace("?", " ").split()
+        if "\t" in line or line[:1].isdigit():
+            raise RunError(
+                f"sentence {number}, {line!r}: give the sentence alone, without the number, answer and "
+                "supports that bAbI files have"
+            )
         if not 1 <= len(words) <= host.tokens.positions:
-            raise RunError(f"{line!r} has {len(words)} words: the program reads 1 to {host.tokens.positions}")
-        events.append(Event(word_ids(program, words), line.rstrip().endswith("?")))
+            raise RunError(
+                f"sentence {number}, {line!r}, has {len(words)} words: the program reads 1 to "
+                f"{host.tokens.positions}"
+            )
+        try:
+            ids = word_ids(program, words)
+        except RunError as problem:
+            raise RunError(f"sentence {number}, {line!r}: {problem}") from None
+        events.append(Event(ids, line.rstrip().endswith("?")))
     return events
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -269,7 +270,7 @@ def evaluate(
         "recall (torch, practice questions): content {content:.1%} (chance {content_chance:.1%}), "
         "median age error {age:.2f} events (chance {age_chance:.2f})".format(**report.clues)
     )
-    rates = Table(title=f"spikes per neuron and step, runner: {report.runner}")
+    rates = Table(title=f"spikes per neuron and step of an event, runner: {report.runner}")
     rates.add_column("population")
     rates.add_column("rate", justify="right")
     for name, rate in report.rates.items():
@@ -351,7 +352,7 @@ def export(
 @app.command()
 def finetune(
     run: RunFolder,
-    out: Annotated[Path, typer.Option(help="Program file to write.")] = Path("program.h5"),
+    out: Annotated[Path, typer.Option(help="Program file to write.")] = Path("tuned.h5"),
     stories: Annotated[int, typer.Option(help="Training stories to learn from, of all tasks.", min=1)] = 400,
     epochs: Annotated[int, typer.Option(help="Passes over them.", min=1)] = 3,
     learning_rate: Annotated[float, typer.Option(help="In steps of the integer weights.")] = 0.5,
@@ -385,25 +386,20 @@ def finetune(
     program = to_program(opened.trained(), memory_bits=memory_bits, attributes=attributes)
     console.print(f"every story runs step by step: {len(chosen)} stories, {epochs} epochs, runner: exact")
 
+    found: list[Any] = []  # scores on held-out stories, by epoch
+
     def report(epoch: int, trained: Any, held_out: Any) -> None:
+        found.append(held_out)
+        learnt = f"training loss {trained.loss:.3f}, {trained.errors:.2%} wrong; " if trained else ""
         console.print(
-            f"epoch {epoch}: training loss {trained.loss:.3f}, error {trained.errors:.2%}; "
-            f"validation error {held_out.errors:.2%}"
+            f"epoch {epoch}: {learnt}{held_out.errors:.2%} of all validation questions wrong, "
+            f"loss {held_out.loss:.3f}"
         )
 
-    save(
-        tune(
-            program,
-            chosen,
-            validation,
-            epochs,
-            learning_rate,
-            seed=seed,
-            device=device,
-            report=report,
-        ),
-        out,
-    )
+    best = tune(program, chosen, validation, epochs, learning_rate, seed=seed, device=device, report=report)
+    save(best, out)
+    kept = found.index(min(found))
+    console.print(f"kept: epoch {kept}" if kept else "no epoch is better than the export, which is kept")
     console.print(f"wrote {out}; next: spmn evaluate {run} --runner emulator --program {out}")
 
 
@@ -418,6 +414,10 @@ def ask(run: RunFolder) -> None:
     words = " ".join(dialogue.network.vocabulary.words[2:])
     console.print(
         f"words: {words}\na line with ? asks, 'forget' empties the memory, an empty line ends; runner: torch"
+    )
+    console.print(
+        f"it learnt stories like those of bAbI's {_named(opened.source.tasks)}; about others, such as much "
+        "shorter ones, it may say anything"
     )
     for epoch in opened.metrics[-1:]:
         console.print(
@@ -438,11 +438,15 @@ def ask(run: RunFolder) -> None:
         if found is None:
             continue
         console.print(f"{found.answer} ({found.probability:.0%})", style="bold")
+        if not found.influence:
+            console.print("  a guess: nothing is stored")
+            continue
         for number, weight in sorted(found.influence.items(), key=lambda item: -abs(item[1]))[:3]:
             console.print(f"  {weight:+.1f} log-odds from: {number + 1} {dialogue.lines[number]}")
         for level, clue in enumerate(found.recalls, 1):
+            line = clue.event + 1
             console.print(
-                f"  level {level}: {clue.word!r} of line {clue.event + 1:.0f}, {clue.confidence:.0%} sure"
+                f"  level {level}: {clue.word!r} of about line {line:.1f}, {clue.confidence:.0%} sure"
             )
 
 
@@ -505,6 +509,11 @@ def main() -> None:
         _fail(str(stopped), 130)
     except KeyboardInterrupt:
         _fail("interrupted; nothing half-written is left", 130)
+    except (MemoryError, RuntimeError) as problem:
+        if isinstance(problem, RuntimeError) and "allocate" not in str(problem):
+            raise
+        reason = str(problem).partition("\n")[0]
+        _fail(f"out of memory ({reason}); use smaller sizes or batches (--set events_per_batch=...)", 1)
     except OSError as problem:
         _fail(f"{problem.strerror or problem}: {problem.filename or ''}; check the disk and the path", 1)
 
@@ -512,6 +521,14 @@ def main() -> None:
 def _fail(message: str, code: int) -> None:
     plain(stderr=True).print(f"spmn: {message}", highlight=False)
     sys.exit(code)
+
+
+def _named(tasks: Sequence[int]) -> str:
+    """Tasks as they are printed: "task 1", "tasks 1 to 20", "tasks 1, 15"."""
+    if len(tasks) == 1:
+        return f"task {tasks[0]}"
+    whole = tuple(tasks) == tuple(range(tasks[0], tasks[-1] + 1))
+    return f"tasks {tasks[0]} to {tasks[-1]}" if whole else f"tasks {', '.join(map(str, tasks))}"
 
 
 def _origin(source: Any) -> str:

@@ -28,8 +28,13 @@ PACKAGES = {
     "h5py": "pip install h5py",
     "safetensors": "pip install safetensors",
     "matplotlib": "pip install matplotlib",
-    "snntorch": "optional, an oracle of the tests: pip install 'spmn[test]'",
-    "norse": "optional: pip install 'spmn[norse]'",
+    "snntorch": "optional, latency and Poisson codes of senses: pip install snntorch",
+    "soundfile": "optional, reads sound files: pip install soundfile",
+    "sentence-transformers": "optional, for train similarity --model: pip install sentence-transformers",
+    "jieba": "optional, segments Chinese: pip install jieba",
+    "triton": "optional, kernels of the training step on CUDA: pip install triton",
+    "ray": "optional, sweep --ray: pip install ray",
+    "norse": "optional, an oracle of the tests: pip install norse",
 }
 
 

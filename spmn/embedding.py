@@ -42,7 +42,7 @@ def jieba(text: str) -> list[str]:
         from jieba import cut
     except ModuleNotFoundError:
         raise SettingsError(
-            'the segmenter "jieba" is not installed; pip install jieba, or go without'
+            'the segmenter "jieba" is not installed: pip install jieba, or go without'
         ) from None
     return [
         word for part in cut(unicodedata.normalize("NFKC", text).lower()) for word in _PLAIN.findall(part)
@@ -159,7 +159,8 @@ class Transformer:
             from sentence_transformers import SentenceTransformer
         except ModuleNotFoundError:
             raise SettingsError(
-                "sentence-transformers is not installed; pip install 'spmn[sentences]', or go without a model"
+                "sentence-transformers is not installed: pip install sentence-transformers, "
+                "or go without a model"
             ) from None
         try:
             return SentenceTransformer(self.model)

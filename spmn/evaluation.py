@@ -23,7 +23,7 @@ class Answers:
 
     runner: str
     given: tuple[tuple[int, ...], ...]  # answer ids
-    rates: dict[str, float]  # mean spikes per neuron and step, by population
+    rates: dict[str, float]  # mean spikes per neuron and step of an event, by population
 
     def errors(self, streams: Sequence[Stream]) -> dict[int, float]:
         """Share of wrong answers, by task."""

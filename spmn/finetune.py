@@ -38,8 +38,9 @@ class Score(NamedTuple):
     loss: float  # mean cross-entropy of the questions whose answer the program can say
 
 
-Report = Callable[[int, Score, Score], None]
-"""Called with the epochs done, the score while the last one trained, and that on the held-out stories."""
+Report = Callable[[int, Score | None, Score], None]
+"""Called with the epochs done, the score while the last one trained (None before the first), and that on the
+held-out stories."""
 
 
 def finetune(
@@ -77,6 +78,7 @@ def finetune(
     updates = max(1, epochs * math.ceil(len(training) / batch))
     cooling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, updates)
     best, least = exact.program(), score(exact, held_out, batch)
+    report(0, None, least)
     for epoch in range(1, epochs + 1):
         order = np.random.default_rng([seed, epoch]).permutation(len(training))
         tally = Tally()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from spmn.stdp import emulator_window, stdp_window
 
 ACROSS = 12
 """Snapshots of the memory side by side."""
+PERCENT = (0, 0.1, 0.3, 1, 3, 10, 30, 100)
+"""Ticks of the logarithmic axis of errors."""
 THINNEST = 16
 """Rows of the raster that a population gets, even if it has fewer neurons."""
 COLOURS = {
@@ -40,6 +43,9 @@ def learning_curves(metrics: Sequence[dict[str, Any]], path: Path, title: str = 
         axis.set(xlabel="epoch", title=name)
         if log:
             axis.set_yscale("symlog", linthresh=0.1)
+            axis.set_yticks(PERCENT, [f"{tick:g}" for tick in PERCENT])
+            least = min(map(min, values.values()))
+            axis.set_ylim(max(tick for tick in PERCENT if tick <= least), 110)
         axis.legend(fontsize=7, ncols=2)
         axis.grid(alpha=0.3)
 
@@ -60,7 +66,7 @@ def learning_curves(metrics: Sequence[dict[str, Any]], path: Path, title: str = 
         style = {"1": "-", "2": "--", "3": ":"}.get(level, "-.")
         axes[1, 1].plot(epochs, series, style, color=COLOURS[population], label=name, linewidth=1)
     axes[1, 1].set(xlabel="epoch", title="spikes per neuron and step", ylim=(0, 1))
-    axes[1, 1].legend(fontsize=5, ncols=4)
+    axes[1, 1].legend(fontsize=5, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes[1, 1].grid(alpha=0.3)
     figure.suptitle(title)
     return _save(figure, path)
@@ -121,17 +127,19 @@ def memory(network: SPMN, story: Story, path: Path) -> Path:
     s = network.settings
     low = min(0.0, float(torch.stack(states).min()))
     rows = -(-len(states) // ACROSS)
-    figure = _figure(1.0 * min(ACROSS, len(states)) + 1.2, 0.8 + (1.3 * s.depth + 0.9) * rows)
+    across = -(-len(states) // rows)
+    figure = _figure(1.0 * across + 1.2, 1.0 + (1.3 * s.depth + 0.9) * rows)
+    figure.suptitle("plastic memory M after each event, runner: torch", fontsize=9)
     parts = figure.subfigures(rows, 1, squeeze=False)[:, 0]
     for row, part in enumerate(parts):
-        shown = states[row * ACROSS : (row + 1) * ACROSS]
-        axes = part.subplots(s.depth, min(ACROSS, len(states)), squeeze=False)
+        shown = states[row * across : (row + 1) * across]
+        axes = part.subplots(s.depth, across, squeeze=False)
         for axis in axes[:, len(shown) :].flat:
             axis.set_axis_off()
         for column, snapshot in enumerate(shown):
-            n = row * ACROSS + column - 1  # the event before this snapshot
+            n = row * across + column - 1  # the event before this snapshot
             asks = n >= 0 and story.lines[n].is_question
-            title = "start" if n < 0 else _caption(story.lines[n]).replace(" the ", "\nthe ")
+            title = "start" if n < 0 else fill(_caption(story.lines[n]), 20)
             axes[0, column].set_title(title, fontsize=5, color="#b8860b" if asks else "black")
             for d in range(s.depth):
                 axis = axes[d, column]
@@ -145,7 +153,11 @@ def memory(network: SPMN, story: Story, path: Path) -> Path:
                     axis.axhline(h * s.keys - 0.5, color="#4477aa", linewidth=0.5)
                 if column == 0:
                     axis.set_ylabel(f"level {d + 1}\n{s.heads} heads of keys", fontsize=6)
-        part.colorbar(image, ax=axes, fraction=0.01, pad=0.01)
+        for axis in axes[-1, : len(shown)]:
+            axis.set_xlabel("values", fontsize=5)
+        bar = part.colorbar(image, ax=axes, fraction=0.01, pad=0.01)
+        bar.set_label("weight, 1 = full", fontsize=6)
+        bar.ax.tick_params(labelsize=6)
     return _save(figure, path)
 
 
@@ -171,7 +183,7 @@ def recall(network: SPMN, story: Story, path: Path) -> Path:
         title = f"{line.number} {line.text.strip()}  {found.answer} ({found.probability:.0%}, {right})"
         axis.set_title(f"{title}\nrecalled: {clues}", fontsize=7)
     axes[-1].set_xlabel("line of the story; green: the line is support for the answer", fontsize=7)
-    figure.suptitle("what an answer loses if a statement is heard but not stored", fontsize=9)
+    figure.suptitle("what an answer loses if a statement is heard but not stored, runner: torch", fontsize=9)
     return _save(figure, path)
 
 

@@ -33,7 +33,7 @@ class Report:
     errors: dict[int, float]  # share of wrong answers, by task
     torch_errors: dict[int, float]  # of the float network on the same questions
     agreement: float  # share of answers equal to those of the float network
-    rates: dict[str, float]  # mean spikes per neuron and step, by population
+    rates: dict[str, float]  # mean spikes per neuron and step of an event, by population
     cost: dict[str, float]  # operations per question; empty where the runner does not count
     clues: dict[str, float]  # recall of the float network: content accuracy, median age error, chance levels
 
@@ -50,15 +50,27 @@ class Report:
 
 
 def stories_of(run: Run, data: str | None, split: Literal["valid", "test"]) -> list[Story]:
-    """The stories of a split; `data` names the folder of official files, if not the run's own.
+    """The stories of a split; `data` names the folder of official files, if not the run's own. Of a network
+    of the package without `data`, generated ones that it was never told.
 
     Raises DataError where files are missing, or are not what a validation split was cut from.
     """
+    if data is None and of_the_package(run):
+        return [story for task in run.source.tasks for story in never_told(run.folder, task)]
     return run.source.test(folder=data or run.source.folder) if split == "test" else splits_of(run, data)[1]
+
+
+def of_the_package(run: Run) -> bool:
+    """Whether a run is a network of `spmn.pretrained`, whose training stories do not come with it."""
+    return pretrained.HERE in run.folder.parents
 
 
 def splits_of(run: Run, data: str | None) -> tuple[list[Story], list[Story]]:
     """Training and validation stories. Raises DataError where they are not what the run was trained on."""
+    if data is None and of_the_package(run):
+        raise DataError(
+            "the stories of this network do not come with it: name the official files' folder, --data"
+        )
     source = run.source if data is None else replace(run.source, folder=data)
     training, validation = source.split()
     if digest(training) != run.digest:
@@ -78,7 +90,8 @@ def evaluate(
     memory_bits: int | None = None,
     program: Program | None = None,
 ) -> Report:
-    """Answer the questions of a split (whole stories, up to `limit` questions per task) and score them.
+    """Answer the questions of a split (whole stories, up to `limit` questions per task) and score them; of a
+    network of the package without `data` those of generated stories, and the split is called "generated".
 
     runner: "torch" for the float network; else one of `hardware.runners`, which runs `program`, or the
     network exported with `memory_bits` (6 if None).
@@ -100,7 +113,8 @@ def evaluate(
     stories = limited(stories_of(run, data, split), limit)
     if runner != "torch" and program is None:
         program = export(network, memory_bits=MEMORY_BITS if memory_bits is None else memory_bits)
-    return score(network, stories, split, runner, program)
+    told = "generated" if data is None and of_the_package(run) else split
+    return score(network, stories, told, runner, program)
 
 
 def evaluate_pretrained(

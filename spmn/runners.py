@@ -75,18 +75,21 @@ def answer_on(
         for i, answers in zip(chosen, read_answers(program, recording, stories)["answer"], strict=True):
             given[i] = tuple(int(a) for a in answers)
     asked = max(1, sum(len(answers) for answers in given))
-    return Answers(recordings[0].runner, tuple(given), _rates(program, recordings)), _cost(recordings, asked)
+    rates = _rates(program, recordings, sum(len(stream.kind) for stream in streams))
+    return Answers(recordings[0].runner, tuple(given), rates), _cost(recordings, asked)
 
 
-def _rates(program: Program, recordings: Sequence[Recording]) -> dict[str, float]:
-    """Mean spikes per neuron and step; nothing from runners that do not count."""
-    counted = [(part.operations, part.steps) for part in recordings if part.operations is not None]
-    updates = sum(steps * len(operations.spikes) for operations, steps in counted)
-    rates = {}
-    for index, (name, size) in enumerate(program.sizes.items() if counted else ()):
-        spikes = sum(int(operations.spikes[:, index].sum()) for operations, _ in counted)
-        rates[name] = spikes / (updates * size)
-    return rates
+def _rates(program: Program, recordings: Sequence[Recording], events: int) -> dict[str, float]:
+    """Mean spikes per neuron and step of an event, as the float network counts them: an event has T steps,
+    though the chip takes 2 T, of which those that only latch, relay and learn are not counted. Nothing from
+    runners that do not count."""
+    counted = [part.operations for part in recordings if part.operations is not None]
+    assert program.host is not None  # answers were read
+    steps = events * next(readout.steps for readout in program.host.readouts if readout.name == "answer")
+    return {
+        name: sum(int(part.spikes[:, index].sum()) for part in counted) / (steps * size)
+        for index, (name, size) in enumerate(program.sizes.items() if counted else ())
+    }
 
 
 def _cost(recordings: Sequence[Recording], asked: int) -> Cost | None:

@@ -81,6 +81,8 @@ class Network:
         require_types(self)
         for name in SIZES:
             require(1 <= getattr(self, name) < 2**31, name, getattr(self, name), "at least 1, and below 2^31")
+        for name, most in (("depth", 100), ("steps", 1000)):
+            require(getattr(self, name) <= most, name, getattr(self, name), f"from 1 to {most}")
         require(0 <= self.dv <= 1, "dv", self.dv, "from 0 to 1")
         for name in ("slope", "weight_scale"):
             require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "above 0 and finite")
@@ -107,6 +109,10 @@ def building(network: Network) -> Iterator[None]:
         sizes = ", ".join(f"{name}={value}" for name, value in to_dict(network).items() if name in SIZES)
         reason = str(problem).partition("\n")[0]
         raise SettingsError(f"no network of {sizes} can be built ({reason}); make it smaller") from None
+
+
+MOST = 10_000_000
+"""Generated questions per task: more would not fit into the memory of a machine."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,8 @@ class Training:
 
     def __post_init__(self) -> None:
         require_types(self)
+        for name in ("stories", "extra", "fill"):
+            require(getattr(self, name) <= MOST, name, getattr(self, name), f"at most {MOST:,}")
         for name in ("epochs", "events_per_batch", "stories"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(

@@ -203,7 +203,7 @@ class Cluster:
         try:
             self.ray: Any = importlib.import_module("ray")
         except ModuleNotFoundError:
-            raise SettingsError("--ray needs ray, which is not installed: pip install 'spmn[ray]'") from None
+            raise SettingsError("--ray needs ray, which is not installed: pip install ray") from None
         try:
             self.ray.init(address=address)
         except Exception as problem:  # ray raises many kinds
@@ -375,7 +375,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
-            raise SettingsError(f"{part!r} in {text!r} is no seed: write seeds as in '0-2,7'")
+            raise SettingsError(
+                f"{part!r} in {text!r} is no seed: write seeds, and ranges upwards, as in '0-2,7'"
+            )
         seeds.extend(range(first, last + 1))
     return tuple(dict.fromkeys(seeds))
 

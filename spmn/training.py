@@ -33,7 +33,7 @@ from spmn.renaming import Renaming, by_task, retold
 from spmn.rounding import round_as_exported
 from spmn.runs import Position, Run, incomplete, open_run, restore, save_checkpoint, save_tensors
 from spmn.schedule import CHECKPOINT_SECONDS, random_seed, set_learning_rate
-from spmn.settings import Preset, Training, changed
+from spmn.settings import Preset, Training, changed, to_dict
 from spmn.settings import preset as preset_named
 from spmn.warm_start import check_set_aside, cuts, warm
 
@@ -81,19 +81,27 @@ def start(folder: Path, source: Source, preset: Preset) -> Run:
     if (folder / "run.json").exists():
         existing = open_run(folder)
         if existing != run:
-            changed = [
-                f
-                for f in ("network", "training", "source", "vocabulary", "digest")
-                if getattr(existing, f) != getattr(run, f)
-            ]
             raise CheckpointError(
-                f"{str(folder)!r} holds another training (its {', '.join(changed)} differ); "
-                "choose another --out, or the same options to go on"
+                f"{str(folder)!r} holds another training ({differing(existing, run)}); choose another --out, "
+                f"or the same options to go on; to begin with what it learnt: --set warm_start={folder}"
             )
         return existing
     beginning(run)
     run.write()
     return run
+
+
+def differing(there: Run, here: Run) -> str:
+    """Settings in which two runs differ, with both values; their stories where no setting does."""
+    found = [
+        f"{name} is {value!r} there and {ours!r} here"
+        for part in ("training", "network", "source")
+        for (name, value), ours in zip(
+            to_dict(getattr(there, part)).items(), to_dict(getattr(here, part)).values(), strict=True
+        )
+        if value != ours
+    ]
+    return "; ".join(dict.fromkeys(found)) or "other stories"
 
 
 def beginning(run: Run) -> tuple[SPMN, dict[int, Renaming]]:

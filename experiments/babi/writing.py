@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -26,6 +27,8 @@ HERE = Path(__file__).parent
 CARD = SHELF / "README.md"
 JOINT_CARD = JOINT / "README.md"
 JOINT_PICTURE = "joint.png"
+PERCENT = (0, 1, 3, 10, 30, 100)
+"""Ticks of the logarithmic axis of errors."""
 MADE = "Made by `python -m experiments.results` from JSON; do not edit."
 
 
@@ -247,7 +250,7 @@ def memory(narrow: Sequence[Bits]) -> list[str]:
 def others(results: Sequence[Result]) -> list[str]:
     """Runs with other settings than the recipe's: what each of them is worth."""
     rows = [
-        f"| {r.task} | {r.changed} | {r.seed} | {percent(r.error)} | {percent(r.last)} | {percent(r.chip)} | {r.epochs} |"
+        f"| {r.task} | {told(r)} | {r.seed} | {percent(r.error)} | {percent(r.last)} | {percent(r.chip)} | {r.epochs} |"
         for r in alone(results)
         if r.changed
     ]
@@ -311,10 +314,11 @@ def pictures(results: Sequence[Result], folder: Path = HERE) -> list[Path]:
         figure, axis = _over_epochs(f"task {task}, {TASKS[task].replace('-', ' ')}")
         for r in (r for r in alone(results) if r.task == task):
             width = 2.0 if r == best.get(task) else 0.9
-            label = f"{r.changed or r.protocol}, seed {r.seed}: {100 * r.error:.1f} %, integers {100 * r.chip:.1f} %"
+            label = f"{told(r) or r.protocol}, seed {r.seed}: {100 * r.error:.1f} %, integers {100 * r.chip:.1f} %"
             line = _curve(axis, r.curve, linewidth=width, linestyle="-" if r.official else "--", label=label)
             _curve(axis, r.training, linewidth=width, linestyle=":", color=line.get_color())
-        axis.legend(fontsize=7)
+        axis.plot([], [], ":", color="#555555", label="dotted: in training")
+        figure.legend(fontsize=7, loc="outside lower center")
         paths.append(_saved(figure, folder / f"task{task:02}.png"))
     for run in list(joint(results).values())[:1]:
         figure, axis = _over_epochs(f"one network for all {len(run)} tasks, validation", height=5.0)
@@ -332,12 +336,18 @@ def pictures(results: Sequence[Result], folder: Path = HERE) -> list[Path]:
     return paths
 
 
-def _over_epochs(title: str, height: float = 3.0) -> tuple[Figure, Any]:
+def told(result: Result) -> str:
+    """The settings that were changed, in words."""
+    return re.sub(r"\brename (,|$)", r"no renaming\1", result.changed)
+
+
+def _over_epochs(title: str, height: float = 4.0) -> tuple[Figure, Any]:
     figure = Figure(figsize=(6.0, height), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     axis.axhline(100 * FLOOR, color="#999999", linewidth=0.6)
     axis.set_yscale("symlog", linthresh=1.0)
+    axis.set_yticks(PERCENT, [str(tick) for tick in PERCENT])
     axis.set(xlabel="epoch", ylabel="wrong answers, % (torch)", title=title)
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)

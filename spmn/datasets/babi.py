@@ -108,7 +108,9 @@ def parse_tasks(text: str) -> tuple[int, ...]:
             raise DataError(f"{part!r} in {text!r} is no task number: write tasks as in '1-3,15'")
         first, last = int(match[1]), int(match[2] or match[1])
         if not 1 <= first <= last <= len(TASKS):
-            raise DataError(f"{part!r} in {text!r} names no tasks: they run from 1 to {len(TASKS)}")
+            raise DataError(
+                f"{part!r} in {text!r} names no tasks: they run from 1 to {len(TASKS)}, ranges upwards"
+            )
         tasks.extend(range(first, last + 1))
     return tuple(dict.fromkeys(tasks))
 
@@ -157,7 +159,7 @@ def find(folder: Path | str, task: int, split: str) -> Path:
     found = "that is a file, no folder" if folder.exists() else "the folder does not exist"
     if folder.is_dir():
         there = [n for n in TASKS if (folder / file_name(n, split)).is_file()]
-        found = f"the folder has {split} files of tasks {there}"
+        found = f"the folder has {split} files of tasks {there}" if there else f"the folder has no {split} file"
     raise DataError(f"no file '{path}': {found}; unpack {_SOURCE} and name a folder in it: --data .../en-10k")
 
 
@@ -257,6 +259,8 @@ def _parse(row: str) -> Line:
     number, _, text = sentence.partition(" ")
     if _NUMBER.fullmatch(number) is None:
         raise DataError(f"{row!r} does not start with a line number")
+    if row.endswith("\r"):
+        raise DataError("it ends in a carriage return, as Windows has them; convert the file (dos2unix)")
     line = Line(int(number), text)
     if not line.words:
         raise DataError(f"{row!r} has no words")

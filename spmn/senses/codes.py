@@ -67,7 +67,7 @@ def _spikegen() -> ModuleType:
         from snntorch import spikegen
     except ModuleNotFoundError:
         raise SettingsError(
-            "snntorch, whose spike generators make this code, is not installed; pip install 'spmn[senses]', "
+            "snntorch, whose spike generators make this code, is not installed: pip install snntorch, "
             'or choose code "rate"'
         ) from None
     return spikegen  # type: ignore[no-any-return]

@@ -141,7 +141,7 @@ def read_sound(path: Path | str) -> Waveform:
         import soundfile
     except (ModuleNotFoundError, OSError):
         raise SettingsError(
-            "soundfile, which reads sound files, is not installed; pip install 'spmn[senses]'"
+            "soundfile, which reads sound files, is not installed: pip install soundfile"
         ) from None
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)

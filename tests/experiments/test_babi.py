@@ -166,8 +166,11 @@ def test_pretrained_networks_are_scored(run: Run, tmp_path: Path) -> None:
 def test_a_name_stands_for_a_pretrained_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pretrained.located("tiny/1") == pretrained.folder("tiny", 1)
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["evaluate", "tiny/1", "--split", "valid"])
-    assert isinstance(done.exception, DataError)  # the official files are elsewhere, and asked for
+    done = CliRunner().invoke(app, ["evaluate", "tiny/1", "--limit", "20"])
+    assert "tiny/1: generated stories" in done.output  # the official files are elsewhere
+    tuned = CliRunner().invoke(app, ["finetune", "tiny/1"])
+    assert isinstance(tuned.exception, DataError)
+    assert "name the official files' folder" in str(tuned.exception)
     (tmp_path / "tiny" / "1").mkdir(parents=True)
     assert pretrained.located("tiny/1") == Path("tiny/1")  # a folder of that name comes first
 

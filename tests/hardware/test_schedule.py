@@ -99,11 +99,16 @@ def test_stories_are_read_as_people_write_them(hosted):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("", "'' has 0 words: the program reads 1 to 2"),
+        ("", "'', has 0 words: the program reads 1 to 2"),
         (" . ? ", "has 0 words"),
-        ("Mary John kitchen.", "'Mary John kitchen.' has 3 words: the program reads 1 to 2"),
-        ("Mary garden.", "the word 'garden' is not among the 3 words"),
+        ("Mary John kitchen.", "sentence 2, 'Mary John kitchen.', has 3 words: the program reads 1 to 2"),
+        (
+            "Mary garden.",
+            "sentence 2, 'Mary garden.': the word 'garden' is not among those",
+        ),
         ("Mary, john", "'mary,'"),
+        ("2 Mary kitchen.", "without the number, answer and supports that bAbI files have"),
+        ("Mary?\tkitchen\t1", "without the number, answer and supports that bAbI files have"),
     ],
 )
 def test_lines_that_are_no_sentences_are_refused(hosted, line, complaint):

@@ -7,17 +7,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from hardware.files import load
+from hardware.program import Program
 from spmn import cli
 from spmn import doctor as doctor_module
 from spmn import finetune as finetuning
 from spmn.cli import app
 from spmn.datasets.babi import read
+from spmn.finetune import Score
 from spmn.pretrained import folder
 from spmn.runs import open_run
 
@@ -202,7 +205,7 @@ OTHER = str(folder("babi", 17) / "program.h5")
         (["ask", "babi"], ["'babi' is no run folder", "babi/1 to babi/20, babi-joint"]),
         (["ask", "babix/1"], ["babi/1 to babi/20"]),
         (["ask", "babi/21"], ["no network for task 21"]),
-        (["evaluate", "babi/1"], ["en-10k", "--data"]),
+        (["finetune", "babi/1"], ["official files", "--data"]),
         (["evaluate", "RUN", "--runner", "magic"], ["no runner is called 'magic'"]),
         (["evaluate", "--pretrained", "babi", "--runner", "magic"], ["no runner is called 'magic'"]),
         (["evaluate", "--pretrained", "babi", "--tasks", ""], ["'' in ''"]),
@@ -275,12 +278,21 @@ def test_typed_bytes_that_are_no_text_are_refused(
 def test_finetuning_says_how_many_stories_there_are(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetuning, "finetune", lambda program, *rest, **options: program)
+    scores = [Score(0.4, 1.0), Score(0.3, 0.9), Score(0.3, 0.8), Score(0.3, 0.8)]
+
+    def tuned(program: Program, *rest: Any, report: finetuning.Report, **options: Any) -> Program:
+        for epoch, score in enumerate(scores):
+            report(epoch, scores[0] if epoch else None, score)
+        return program
+
+    monkeypatch.setattr(finetuning, "finetune", tuned)
     out = tmp_path / "p.h5"
     done = CliRunner().invoke(app, ["finetune", str(run), "--stories", "100000", "--out", str(out)])
     assert done.exit_code == 0, done.output
     used = len(open_run(run).source.split()[0])
     assert f"{used} stories, 3 epochs" in done.output
+    assert "epoch 0: 40.00% of all validation questions wrong" in done.output
+    assert "kept: epoch 2" in done.output
     assert load(out).attributes["fine-tuned"] == f"{used} stories"
 
 

@@ -13,6 +13,7 @@ from hardware.program import Probe
 from hardware.schedule import encode
 from spmn.datasets.babi import Story
 from spmn.errors import ExportError
+from spmn.evaluation import answer
 from spmn.events import STATEMENT, Stream, collate, stream
 from spmn.export import LAG, LONGEST_TAU, MEMORY_BITS, chip_rules, export, full_memory, room
 from spmn.network import SPMN
@@ -135,6 +136,9 @@ def test_answers_agree_and_survive_the_file(
     answers, cost = answer_on("emulator", load(path), streams)
     assert [len(given) for given in answers.given] == [int((s.kind == 1).sum()) for s in streams]
     assert min(dataclasses.astuple(cost)) > 0
+    in_torch = answer(network, streams)
+    assert answers.rates["encoder"] == pytest.approx(in_torch.rates["encoder"], rel=0.05)
+    assert answers.rates["level1.read_key"] == pytest.approx(in_torch.rates["read_key1"], rel=0.1)
 
 
 @pytest.mark.parametrize("bits", [8, 6, 4])

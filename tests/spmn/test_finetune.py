@@ -84,7 +84,7 @@ def answered(program: Program, streams: list[Stream]) -> float:
 
 
 def test_damage_is_repaired(damaged: Program) -> None:
-    told: list[tuple[int, Score, Score]] = []
+    told: list[tuple[int, Score | None, Score]] = []
     held_out = ask(2, 20)
     repaired = finetune(
         damaged, ask(1, 60), held_out, epochs=6, learning_rate=4.0, batch=10, seed=3,
@@ -94,8 +94,13 @@ def test_damage_is_repaired(damaged: Program) -> None:
     assert answered(parrot(), test) == 0
     assert answered(damaged, test) > 0.25
     assert answered(repaired, test) < 0.05
-    assert [epoch for epoch, _, _ in told] == [1, 2, 3, 4, 5, 6]
-    assert told[-1][1].loss < 0.5 * told[0][1].loss
+    assert [epoch for epoch, _, _ in told] == [0, 1, 2, 3, 4, 5, 6]
+    (_, nothing, before), (_, first, _), *_, (_, last, _) = told
+    assert nothing is None
+    assert before.errors == score(Exact(damaged), held_out).errors
+    assert first is not None
+    assert last is not None
+    assert last.loss < 0.5 * first.loss
     assert score(Exact(repaired), held_out) == min(found for _, _, found in told)
     assert repaired.projections[2] == damaged.projections[2]
     assert repaired.projections[:2] != damaged.projections[:2]

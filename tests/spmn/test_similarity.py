@@ -175,7 +175,7 @@ def test_embeddings_of_a_transformer(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(SettingsError, match="cannot load 'huge'"):
         _ = Transformer("huge").dims
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(SettingsError, match=r"pip install 'spmn\[sentences\]'"):
+    with pytest.raises(SettingsError, match=r"pip install sentence-transformers"):
         _ = Transformer("tiny").dims
 
 

@@ -307,7 +307,7 @@ def test_ctrl_c_cancels_on_a_ray_cluster(folder: Path, monkeypatch: pytest.Monke
 
 def test_without_ray_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(SettingsError, match=r"pip install 'spmn\[ray\]'"):
+    with pytest.raises(SettingsError, match=r"pip install ray"):
         sweep.Cluster("auto")
 
 
