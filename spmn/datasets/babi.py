@@ -159,7 +159,7 @@ def find(folder: Path | str, task: int, split: str) -> Path:
     found = "that is a file, no folder" if folder.exists() else "the folder does not exist"
     if folder.is_dir():
         there = [n for n in TASKS if (folder / file_name(n, split)).is_file()]
-        found = f"the folder has {split} files of tasks {there}" if there else f"the folder has no {split} file"
+        found = f"the folder has {split} files of tasks {there}" if there else f"it has no {split} file"
     raise DataError(f"no file '{path}': {found}; unpack {_SOURCE} and name a folder in it: --data .../en-10k")
 
 
