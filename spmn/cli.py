@@ -444,7 +444,7 @@ def ask(run: RunFolder) -> None:
         for number, weight in sorted(found.influence.items(), key=lambda item: -abs(item[1]))[:3]:
             console.print(f"  {weight:+.1f} log-odds from: {number + 1} {dialogue.lines[number]}")
         for level, clue in enumerate(found.recalls, 1):
-            line = clue.event + 1
+            about = clue.event + 1
             console.print(
                 f"  level {level}: {clue.word!r} of about line {line:.1f}, {clue.confidence:.0%} sure"
             )

@@ -21,7 +21,7 @@ from spmn.terminal import cell, console, plain, table, told
 
 ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program file, .h5.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Limit = Annotated[float, typer.Option(help="Seconds after which a run in other processes is ended.")]
+Limit = Annotated[float, typer.Option(help="Seconds after which a run in other processes is ended.", min=0)]
 
 
 def info(program: ProgramFile) -> None:

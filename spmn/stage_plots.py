@@ -60,13 +60,16 @@ def similarity_map(sentences: Sequence[str], changes: Tensor, path: Path) -> Pat
     for i in range(0, len(sentences), max(1, len(sentences) // NAMED)):
         text = sentences[i] if len(sentences[i]) <= 42 else sentences[i][:40] + "..."
         shown = text if drawable.issuperset(map(ord, text)) else str(i + 1)
-        axis.annotate(shown, at[i], fontsize=6, family=[font.get_name() for font in fonts], parse_math=False)
+        inwards = "right" if at[i, 0] > at[:, 0].mean() else "left"
+        names = [font.get_name() for font in fonts]
+        axis.annotate(shown, at[i], fontsize=6, family=names, parse_math=False, ha=inwards)
     with written(path.with_suffix(".txt")) as temporary:
         lines = (
             f"{i} {x:.4f} {y:.4f} {s}\n" for i, (s, (x, y)) in enumerate(zip(sentences, at, strict=True), 1)
         )
         temporary.write_text("".join(lines), encoding="utf-8")
-    axis.set(xticks=[], yticks=[], title="sentences by what they change in memory (dM, torch)")
+    axis.set(xlabel="first principal axis", ylabel="second", xticks=[], yticks=[])
+    axis.set_title("sentences by what they change in memory (dM, torch)")
     return _saved(figure, path)
 
 
