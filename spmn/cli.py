@@ -446,7 +446,7 @@ def ask(run: RunFolder) -> None:
         for level, clue in enumerate(found.recalls, 1):
             about = clue.event + 1
             console.print(
-                f"  level {level}: {clue.word!r} of about line {line:.1f}, {clue.confidence:.0%} sure"
+                f"  level {level}: {clue.word!r} of about line {about:.1f}, {clue.confidence:.0%} sure"
             )
 
 

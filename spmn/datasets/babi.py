@@ -260,7 +260,7 @@ def _parse(row: str) -> Line:
     if _NUMBER.fullmatch(number) is None:
         raise DataError(f"{row!r} does not start with a line number")
     if row.endswith("\r"):
-        raise DataError("it ends in a carriage return, as Windows has them; convert the file (dos2unix)")
+        raise DataError(f"{row!r} ends in a carriage return, as on Windows: convert the file (dos2unix)")
     line = Line(int(number), text)
     if not line.words:
         raise DataError(f"{row!r} has no words")

@@ -104,7 +104,7 @@ BREAKS = {
     "no words": (rb"(\d+) .*", rb"\1 .", "has no words"),
     "nothing": (rb".*", b"", "does not start with a line number"),
     "no end of sentence": (rb"[.?] ?(\t|$)", rb"\1", "neither a statement"),
-    "carriage return": (rb"$", b"\r", "neither a statement|where a line number belongs"),
+    "carriage return": (rb"$", b"\r", "ends in a carriage return"),
     "no UTF-8": (rb" ", b" \xff", "no UTF-8"),
 }
 QUESTION_BREAKS = {
