@@ -85,13 +85,20 @@ def relay(synaptic_input: Int32, vth: int) -> Int32:
     return np.where(np.abs(synaptic_input) > vth, synaptic_input, 0)
 
 
+def kept(tau: int) -> float:
+    """What is left of a trace after a step: exp(-1/tau), 0 for tau = 0."""
+    # of an array: that of a scalar may differ in the last bit
+    return float(np.exp(-1 / np.array([float(tau)]))[0]) if tau else 0.0
+
+
 def decay_trace(trace: Int32, tau: int, random: float) -> Int32:
     """floor(z) + [random < z mod 1] with z = exp(-1/tau) * trace; 0 for tau = 0."""
     if tau == 0:
         return np.zeros_like(trace)
-    exact = np.exp(-1 / np.array([float(tau)])) * trace
+    exact = kept(tau) * trace
     whole = np.floor(exact)
-    return (whole + (random < exact - whole)).astype(np.int32)
+    decayed: Int32 = (whole + (random < exact - whole)).astype(np.int32)
+    return decayed
 
 
 def add_impulse(trace: Int32, spikes: Bool, impulse: int) -> Int32:

@@ -286,7 +286,7 @@ def _plastic(program: Program, index: dict[str, int]) -> Table:
     synapse = pre_start = post_start = tags = product = 0
     for part in program.plastic:
         post, pre = part.weights.shape
-        products, needed = _all(part), _needed(part)
+        products, needed = _all(part), part.rule.gates
         low, high = arithmetic.WEIGHT_LIMITS[part.sign_mode]
         row: dict[str, Any] = {
             "source": names.index(part.source),
@@ -335,9 +335,8 @@ def _traces(program: Program, index: dict[str, int], output: Ints) -> Table:
             rows.append(
                 {
                     "impulse": getattr(part.rule, f"{trace}_impulse"),
-                    # the array operation of arithmetic.decay_trace: a scalar one may differ in the last bit
-                    "kept": np.exp(-1 / np.array([float(tau)]))[0] if tau else 0.0,
-                    "needed": trace in _needed(part),
+                    "kept": arithmetic.kept(tau),
+                    "needed": trace in part.rule.gates,
                     "third": output[index[third]] if third else -1,
                 }
             )
@@ -384,17 +383,6 @@ def _series(part: PlasticProjection, target: str) -> tuple[ChipProduct, ...]:
 
 def _all(part: PlasticProjection) -> list[ChipProduct]:
     return [product for target in TARGETS for product in _series(part, target)]
-
-
-def _needed(part: PlasticProjection) -> set[str]:
-    """Spikes and traces without which all products are 0."""
-    if "tag_1" in part.rule.series:
-        return set()
-    factors = (
-        {product.dependency} | {factor.variable for factor in product.factors if factor.constant == 0}
-        for product in _all(part)
-    )
-    return set.intersection(*factors).intersection(("x0", "y0", *TRACES))
 
 
 def _probes(program: Program, index: dict[str, int]) -> Table:

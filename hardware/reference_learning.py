@@ -17,12 +17,11 @@ import numpy.typing as npt
 from hardware import arithmetic
 from hardware.arithmetic import Bool, Int32, RandomStream
 from hardware.program import PlasticProjection
-from hardware.rules import FACTOR_BITS, ChipProduct
+from hardware.rules import FACTOR_BITS, SYNAPTIC
 from hardware.state import PlasticState
 
 PRE_TRACES = ("x1", "x2")
 POST_TRACES = ("y1", "y2", "y3")
-SYNAPTIC = {"w": "weights", "t": "tag_1", "d": "tag_2"}
 
 Index = npt.NDArray[np.int64]
 Sites = tuple[Index, Index, Index]
@@ -37,10 +36,6 @@ class PlasticSynapses:
         self.rule = projection.rule
         self.limits = {"weights": arithmetic.WEIGHT_LIMITS[projection.sign_mode], **arithmetic.TAG_LIMITS}
         products = [product for series in self.rule.series.values() for product in series]
-        self.gates = set.intersection(*(_gates(product) for product in products))
-        if "tag_1" in self.rule.series:
-            # a tag of -257 lies beyond the accumulator, so that even a change of 0 moves it
-            self.gates = set()
         self.dependencies = {product.dependency: product for product in products}
         tau = arithmetic.THIRD_FACTOR_TAU if projection.three_factor else None
         self.y_taus = {trace: tau or getattr(self.rule, f"{trace}_tau") for trace in POST_TRACES}
@@ -143,7 +138,7 @@ class PlasticSynapses:
         """Synapses that the rule can change; None if there are none."""
         pre = self._open_gates(("x0", *PRE_TRACES), state.tx, history)
         post = self._open_gates(("y0", *POST_TRACES), state.ty, history)
-        if not self.gates and "tag_1" not in self.rule.series:
+        if not self.rule.gates and "tag_1" not in self.rule.series:
             post &= self._some_dependency(state, step)[:, None]
         if not pre.any() or not post.any():
             return None
@@ -157,14 +152,14 @@ class PlasticSynapses:
             active |= {
                 "x0": state.tx.any(axis=1),
                 "y0": state.ty.any(axis=1),
-                "u": np.full(len(state.tx), self._decimated(product, step)),
+                "u": np.full(len(state.tx), product.acts_at(step, self.rule.t_epoch)),
             }[dependency]
         return active
 
     def _open_gates(self, names: tuple[str, ...], times: Int32, history: dict[str, Int32]) -> Bool:
         """Neurons at which all gates among `names` are open."""
         open_gates = np.ones(times.shape, dtype=bool)
-        for name in self.gates.intersection(names):
+        for name in self.rule.gates.intersection(names):
             if name in ("x0", "y0"):
                 open_gates &= times > 0
             elif name in history:
@@ -183,7 +178,7 @@ class PlasticSynapses:
             times = {
                 "x0": state.tx[stream, pre],
                 "y0": state.ty[stream, post],
-                "u": np.full((1,), self._decimated(product, step) * self.rule.t_epoch),
+                "u": np.full((1,), product.acts_at(step, self.rule.t_epoch) * self.rule.t_epoch),
             }[product.dependency]
             value = (times > 0).astype(np.int32)
             for factor in product.factors:
@@ -203,13 +198,3 @@ class PlasticSynapses:
             accumulator = arithmetic.add_change(accumulator, change)
         random = self.weight_random.at(step // self.rule.t_epoch)
         return arithmetic.round_synapses(accumulator, self.limits[target], random)
-
-    def _decimated(self, product: ChipProduct, step: int) -> bool:
-        """u<k>: 1 in every 2^k-th epoch."""
-        return (step // self.rule.t_epoch) % (1 << product.decimation) == 0
-
-
-def _gates(product: ChipProduct) -> set[str]:
-    """Spikes and traces without which the product is 0."""
-    names = {product.dependency} | {factor.variable for factor in product.factors if factor.constant == 0}
-    return names.intersection(("x0", "y0", *PRE_TRACES, *POST_TRACES))

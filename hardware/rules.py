@@ -25,6 +25,8 @@ SPIKES = ("x0", "y0")
 FACTOR_BITS = {"x0": 1, "y0": 1, "x1": 7, "x2": 7, "y1": 7, "y2": 7, "y3": 7, "w": 9, "t": 9, "d": 9}
 """Width of a factor in the learning engine (Lava 0.10.0 FACTOR_TO_WIDTH_DICT); w, t, d count their sign."""
 TARGETS = {"dw": "weights", "dd": "tag_2", "dt": "tag_1"}
+SYNAPTIC = {"w": "weights", "d": "tag_2", "t": "tag_1"}
+"""What the variables of a synapse are called in a state."""
 """What a rule changes, in the order in which the chip does it."""
 
 MANTISSA_BITS = 4
@@ -110,6 +112,16 @@ class ChipProduct:
         bits = sum(FACTOR_BITS[factor.variable] for factor in self.factors)
         return max(0, bits + MANTISSA_BITS - ACCUMULATOR_BITS)
 
+    @property
+    def gates(self) -> set[str]:
+        """Spikes and traces without which the product is 0."""
+        names = {self.dependency} | {factor.variable for factor in self.factors if factor.constant == 0}
+        return names.difference(("u", *SYNAPTIC))
+
+    def acts_at(self, step: int, t_epoch: int) -> bool:
+        """Whether u<k> is 1 in the epoch that ends with a step: in every 2^k-th."""
+        return (step // t_epoch) % (1 << self.decimation) == 0
+
 
 @dataclass(frozen=True)
 class ChipRule:
@@ -177,6 +189,16 @@ class ChipRule:
     @property
     def _all(self) -> list[ChipProduct]:
         return [product for products in self.series.values() for product in products]
+
+    @property
+    def gates(self) -> set[str]:
+        """Spikes and traces without which nothing changes.
+
+        None where tag_1 learns: a tag of -257 lies beyond the accumulator, so that a change of 0 moves it.
+        """
+        if "tag_1" in self.series:
+            return set()
+        return set.intersection(*(product.gates for product in self._all))
 
     def uses(self, variable: str) -> bool:
         """True if `variable` is a dependency or a factor of some product."""

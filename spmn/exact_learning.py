@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from hardware import arithmetic
-from hardware.arithmetic import TRACE_LIMIT, RandomStream
+from hardware.arithmetic import TRACE_LIMIT, RandomStream, kept
 from hardware.program import PlasticProjection, Program
-from hardware.rules import ChipProduct
 from hardware.state import PlasticState
-from spmn.exact_rule import X_TRACES, Y_TRACES, RuleStep, Synapses, acts_at, kept_by, rounded
+from spmn.exact_rule import X_TRACES, Y_TRACES, RuleStep, Synapses, rounded
 from spmn.exact_synapses import Columns, Layout
 from spmn.straight import straight, wrap
 
@@ -61,11 +60,7 @@ class PlasticGroup(nn.Module):
         self.y_random = [RandomStream(p.seed + 2) for p in projections]
         self.rounding_random = RandomStream(arithmetic.ROUNDING_SEED)
         products = [product for series in self.rule.series.values() for product in series]
-        self.gates = set.intersection(*(_gates(product) for product in products))
-        # a tag of -257 lies beyond the accumulator, so that even a change of 0 moves it
-        self.everywhere = "tag_1" in self.rule.series
-        if self.everywhere:
-            self.gates = set()
+        self.gates, self.everywhere = self.rule.gates, "tag_1" in self.rule.series
         self.dependencies = {product.dependency: product for product in products}
 
     def load(self, plastic: dict[str, PlasticState], like: Tensor) -> Synapses:
@@ -235,7 +230,7 @@ class PlasticGroup(nn.Module):
         active = torch.full_like(s.x0[..., 0], self.everywhere, dtype=torch.bool)
         for dependency, product in self.dependencies.items():
             if dependency == "u":
-                active |= acts_at(product, step, self.t_epoch)
+                active |= product.acts_at(step, self.t_epoch)
             else:
                 active |= (s.x0 if dependency == "x0" else s.y0).detach().gt(0).any(-1)
         return active[..., None, None].expand(*s.x0.shape, 1)
@@ -270,11 +265,6 @@ def plastic_groups(program: Program, layout: Layout) -> list[PlasticGroup]:
     return [PlasticGroup(layout, projections) for projections in alike.values()]
 
 
-def _gates(product: ChipProduct) -> set[str]:
-    """Variables without which the product is 0."""
-    return {product.dependency} | {factor.variable for factor in product.factors if factor.constant == 0}
-
-
 def _either(before: Tensor, now: Tensor) -> Tensor:
     return before + now * (1 - before)
 
@@ -303,5 +293,5 @@ def _decay(trace: Tensor, tau: int, random: Tensor) -> Tensor:
     """`arithmetic.decay_trace`"""
     if tau == 0:
         return torch.zeros_like(trace)
-    keep = kept_by(tau)
+    keep = kept(tau)
     return straight(trace, lambda x: rounded(x * keep, random), keep)

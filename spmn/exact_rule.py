@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hardware.arithmetic import ACCUMULATOR_RANGE, TAG_LIMITS, WEIGHT_FRACTION_BITS, WEIGHT_LIMITS
+from hardware.arithmetic import ACCUMULATOR_RANGE, TAG_LIMITS, WEIGHT_FRACTION_BITS, WEIGHT_LIMITS, kept
 from hardware.program import PlasticProjection
-from hardware.rules import FACTOR_BITS, ChipProduct
+from hardware.rules import FACTOR_BITS, SYNAPTIC, ChipProduct
 from spmn.straight import straight, wrap
 
 X_TRACES = ("x1", "x2")
 Y_TRACES = ("y1", "y2", "y3")
-SYNAPTIC = {"w": "weights", "t": "tag_1", "d": "tag_2"}
 INT32_BITS = 31
 MANTISSA_BITS = 3
 
@@ -91,7 +89,7 @@ class RuleStep:
         x0, y0 = s.x0[self.rows][:, None], s.y0[stream, group]
         times: Tensor | int = rule.t_epoch
         if product.dependency == "u":
-            value = x0.new_full((1, 1), float(acts_at(product, self.step, rule.t_epoch)))
+            value = x0.new_full((1, 1), float(product.acts_at(self.step, rule.t_epoch)))
         else:
             value = x0 if product.dependency == "x0" else y0
             if rule.t_epoch > 1:  # else the time is 1, or the product 0
@@ -103,7 +101,7 @@ class RuleStep:
             factors.remove(pair)
             bits = FACTOR_BITS["x1"]
             written = (x0 * self._seen("x1", 1)).detach()
-            value = straight(self.payload[self.rows][:, None], lambda _: written, 0.5 * kept_by(rule.x1_tau))
+            value = straight(self.payload[self.rows][:, None], lambda _: written, 0.5 * kept(rule.x1_tau))
         for factor in factors:
             name, limit = factor.variable, 2.0 ** FACTOR_BITS[factor.variable]
             if name in ("x0", "y0"):
@@ -127,16 +125,6 @@ class RuleStep:
         if isinstance(times, int):
             return values[times][stream, group, neuron]
         return torch.stack(values)[times, stream, group, neuron]
-
-
-def acts_at(product: ChipProduct, step: int, t_epoch: int) -> bool:
-    """u<k>: 1 in every 2^k-th epoch."""
-    return (step // t_epoch) % (1 << product.decimation) == 0
-
-
-def kept_by(tau: int) -> float:
-    """What is left of a trace after a step."""
-    return float(np.exp(-1 / np.array([float(tau)]))[0]) if tau else 0.0
 
 
 def rounded(x: Tensor, random: Tensor | float) -> Tensor:

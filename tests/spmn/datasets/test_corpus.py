@@ -33,6 +33,19 @@ def test_sts_benchmark(tmp_path: Path) -> None:
     assert found.pairs == (Pair(0, 1, 2.5), Pair(0, 2, 5.0))
 
 
+def test_a_quotation_that_nothing_ends_is_named(tmp_path: Path) -> None:
+    rows = [f"one {n},two {n},{n % 5}\n" for n in range(8000)]
+    path = written(tmp_path, "".join([*rows[:3], '"stray,quote,1\n', *rows[3:]]))
+    with pytest.raises(DataError, match=r"line \d+ ends a field .* look for a quotation mark"):
+        read_corpus(path)
+
+
+def test_lines_end_where_lines_end(tmp_path: Path) -> None:
+    """Not at other marks that Unicode knows, which sentences hold."""
+    path = written(tmp_path, "one\u2028two,three four,2\nfive,six\x0bseven,3\n")
+    assert read_corpus(path).sentences == ("one\u2028two", "three four", "five", "six\x0bseven")
+
+
 @pytest.mark.parametrize("separator", [",", "\t"])
 def test_pairs(tmp_path: Path, separator: str) -> None:
     lines = [("a cat", '"so, a ""dog"""', "2.5"), ("我 猫", "我 狗", "0"), ("a cat", "?", "1")]
