@@ -87,7 +87,7 @@ def _runners() -> list[Finding]:
         board, state = False, str(missing)
     return [
         Finding("runner torch", torch, f"{needs_torch}float network: spmn evaluate RUN --runner torch"),
-        Finding("runner exact", torch, f"{needs_torch}chip integers in torch: spmn run PROGRAM --on torch"),
+        Finding("runner exact", torch, f"{needs_torch}chip integers in torch: spmn run PROGRAM --on exact"),
         Finding("runner emulator", True, "chip integers on the CPU: spmn run PROGRAM"),
         Finding("runner lava", lava, where),
         Finding("runner loihi2", board, state),
