@@ -53,7 +53,7 @@ def check_name(name: str) -> None:
 
 def check_int(owner: str, name: str, value: int, low: int, high: int) -> None:
     """Raises ProgramError unless `value` is an integer in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise ProgramError(f"{owner}: {name} is {value!r}: give an integer from {low} to {high}")
     if not low <= value <= high:
         raise ProgramError(f"{owner}: {name} is {value}, outside {low}..{high}")

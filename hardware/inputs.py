@@ -28,6 +28,9 @@ def check_inputs(program: Program, inputs: Inputs, batch: int | None = None) -> 
     sizes = {axons.name: axons.size for axons in program.inputs}
     if set(inputs) != set(sizes):
         raise RunError(f"the inputs are {sorted(inputs)}: give exactly {sorted(sizes)}, silent ones as zeros")
+    for name, array in inputs.items():
+        if not isinstance(array, np.ndarray) or array.ndim == 0:
+            raise RunError(f"input {name!r} is a {type(array).__name__}: give an array [steps, batch, size]")
     lengths = {len(array) for array in inputs.values()}
     if len(lengths) != 1:
         raise RunError(f"the inputs have {sorted(lengths)} steps: give all of them the same number")

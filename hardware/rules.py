@@ -11,6 +11,7 @@ has the syntax.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,11 +80,15 @@ class LearningRule:
         if self.resolution not in ("event", "step"):
             raise RuleError(f"resolution is {self.resolution!r}: use 'event' or 'step'")
         for name in ("x1_tau", "x2_tau", "y1_tau"):
-            if getattr(self, name) < 0:
-                raise RuleError(f"{name} of rule {self.name!r} is {getattr(self, name)}: use 0 or more steps")
-        if not self.low < self.high:
+            tau = getattr(self, name)
+            if not (_finite(tau) and tau >= 0):
+                raise RuleError(f"{name} of rule {self.name!r} is {tau}: use 0 or more steps")
+        for name, value in self.rates.items():
+            if not _finite(value):
+                raise RuleError(f"the rate {name} of rule {self.name!r} is {value!r}: give a finite number")
+        if not (_finite(self.low) and _finite(self.high) and self.low < self.high):
             raise RuleError(
-                f"rule {self.name!r} bounds w to [{self.low}, {self.high}]: low must be below high"
+                f"rule {self.name!r} bounds w to [{self.low}, {self.high}]: finite, and low below high"
             )
         used = {product.rate for product in products if product.rate is not None}
         if used != set(self.rates):
@@ -91,6 +96,10 @@ class LearningRule:
                 f"rule {self.dw!r} uses the rates {sorted(used)} but defines {sorted(self.rates)}: "
                 "give every rate that is used, and no other, a default"
             )
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 @dataclass(frozen=True)

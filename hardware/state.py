@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from hardware import store
-from hardware.arithmetic import TAG_LIMITS, TRACE_LIMIT, WEIGHT_LIMITS, Int32, quantise_weights
+from hardware.arithmetic import STATE_LIMIT, TAG_LIMITS, TRACE_LIMIT, WEIGHT_LIMITS, Int32, quantise_weights
 from hardware.checks import Value
 from hardware.errors import FileError, RunError
 from hardware.program import PlasticProjection, Program
@@ -99,7 +100,12 @@ def initial_state(program: Program, batch: int) -> State:
 
 
 def check_state(program: Program, state: State) -> None:
-    """Raises RunError where synapses hold numbers that no run of this program leaves after so many steps."""
+    """Raises RunError for parts or shapes of another program, and where arrays hold numbers that no run of
+    this program leaves after so many steps."""
+    _check_shapes(program, state)
+    for name, array in state.v.items():  # u is wrapped once only, and may lie beyond
+        if array.size and not (array.min() > -STATE_LIMIT and array.max() < STATE_LIMIT):
+            raise RunError(f"{name}: v spans {array.min()}..{array.max()}: it is clipped to 24 bits")
     for part in program.plastic:
         past = (0, state.step % part.rule.t_epoch)
         limits = {
@@ -117,6 +123,38 @@ def check_state(program: Program, state: State) -> None:
                 raise RunError(
                     f"{part.name}: {name} spans {array.min()}..{array.max()} after {state.step} steps, "
                     f"outside {low}..{high}: give a state that a run of this program has left"
+                )
+
+
+def _check_shapes(program: Program, state: State) -> None:
+    """Raises RunError unless all arrays are integers of the shapes that `initial_state` gives them."""
+    if not isinstance(state.step, (int, np.integer)) or state.step < 0:
+        raise RunError(f"the state is of step {state.step!r}: give a whole number of steps")
+    batch, depth = state.batch, slots(program)
+    neurons = {p.name: (batch, p.size) for p in program.populations if p.kind == "lif"}
+    due = {p.name: (depth[p.name], batch, p.size) for p in program.populations}
+    expected: list[tuple[str, dict[str, Int32], Mapping[str, tuple[int, ...]]]] = [
+        ("u", state.u, neurons), ("v", state.v, neurons), ("pending", state.pending, due)
+    ]  # fmt: skip
+    if state.plastic.keys() != {part.name for part in program.plastic}:
+        raise RunError(f"the state is of a program with the plastic projections {sorted(state.plastic)}")
+    for part in program.plastic:
+        post, pre = part.weights.shape
+        shapes: dict[str, tuple[int, ...]]
+        shapes = {tag: (batch, post, pre) if tag in part.rule.series else (batch, 0, 0) for tag in TAG_LIMITS}
+        shapes |= {"weights": (batch, post, pre)}
+        shapes |= dict.fromkeys(("x1", "x2", "tx"), (batch, pre))
+        shapes |= dict.fromkeys(("y1", "y2", "y3", "ty"), (batch, post))
+        expected.append((part.name, vars(state.plastic[part.name]), shapes))
+    for owner, arrays, needed in expected:
+        if arrays.keys() != needed.keys():
+            raise RunError(f"{owner} of the state has {sorted(arrays)}: the program has {sorted(needed)}")
+        for name, shape in needed.items():
+            array = np.asarray(arrays[name])
+            if array.shape != shape or array.dtype.kind not in "iu":
+                raise RunError(
+                    f"{owner}: {name} of the state is {array.dtype} {array.shape}: give the state of a run "
+                    f"of this program, integers {shape}"
                 )
 
 

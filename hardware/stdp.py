@@ -46,12 +46,14 @@ def measure_window(
         measured beside it.
 
     Raises:
-        RunError: no delta, or a payload beyond 8 bits, with which the synapse itself would fire the neuron.
+        RunError: no delta, one that is no whole number, or a payload beyond 8 bits, with which the synapse
+            itself would fire the neuron.
     """
-    delta = [int(value) for value in delta]
-    if not delta:
+    if not len(delta):
         raise RunError("no delta to measure: give at least one")
-    if not 1 <= payload <= 255:
+    if wrong := [value for value in delta if not isinstance(value, (int, np.integer))]:
+        raise RunError(f"delta holds {wrong}: give whole numbers of steps")
+    if not (isinstance(payload, (int, np.integer)) and 1 <= payload <= 255):
         raise RunError(f"payload is {payload}: give 1..255")
     # one step for the teacher's synapse, and step numbers start at 1
     pre_step = max(0, -min(delta)) + 2

@@ -476,7 +476,7 @@ def scan_forward(
     currents = by_step(read, memory.shape[-1])
     after = memory.clone(memory_format=torch.contiguous_format)
     copies = new_copies(memory, read.shape[2])
-    if currents.numel():
+    if after.numel() and post.numel():
         arguments = _arguments(read, pre, post, affine, writes, low, high, predict, currents)
         out = _flat(currents)[0], after.view(-1).numpy(), copies.view(-1).numpy()
         _scan_forward(*(*arguments, *out))
@@ -491,7 +491,7 @@ def scan_backward(
     d_memory = d_after.clone(memory_format=torch.contiguous_format)
     d_read = by_step(read, read.shape[-1])
     d_pre, d_post = (x.new_empty(x.shape) for x in (pre, post))
-    if d_read.numel() and d_post.numel():
+    if d_memory.numel() and d_post.numel():
         arguments = _arguments(read, pre, post, affine, writes, low, high, predict, d_read)
         given = memory.contiguous().view(-1).numpy(), copies.view(-1).numpy(), *_flat(d_currents)
         out = (_flat(d_read)[0], *(x.view(-1).numpy() for x in (d_pre, d_post, d_memory)))

@@ -55,7 +55,12 @@ class Told(NamedTuple):
     @classmethod
     def of(cls, sentence: Tensor, clock: Tensor, writes: Tensor, asked: Tensor, like: Tensor) -> Told:
         """From event numbers `clock` [B, N] and what else is known of every event; with the device and type
-        of `like`."""
+        of `like`. Raises SettingsError where shapes differ."""
+        for name, given in (("clock", clock), ("writes", writes), ("asked", asked)):
+            shape = list(sentence.shape)
+            require(
+                given.shape == sentence.shape, f"the shape of {name}", list(given.shape), f"{shape}: [B, N]"
+            )
         reads = asked.flatten().nonzero()[:, 0]
         places = reads.new_full((asked.numel(),), -1)
         places[reads] = torch.arange(len(reads), device=reads.device)
@@ -227,6 +232,7 @@ class Levels(nn.Module):
         shape = (s.depth, len(told.sentence), s.heads, s.keys, s.values)
         memory = self.start(len(told.sentence)) if memory is None else memory
         require(memory.shape == shape, "the shape of memory", list(memory.shape), f"{list(shape)}")
+        memory = memory.to(self.levels[0].drive.weight)
         heard = self.thinned(z.transpose(0, 1).contiguous())
         kept = 1 - s.spike_dropout if self.training else 1.0
         levels: list[LevelSpikes] = []

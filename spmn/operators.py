@@ -87,7 +87,7 @@ def _scan(
     read: Tensor, pre: Tensor, post: Tensor, affine: Tensor, writes: Tensor, memory: Tensor,
     low: float, high: float, predict: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    tensors = read.float(), pre.float(), post.float(), affine, writes, memory
+    tensors = read.float(), pre.float(), post.float(), affine.float(), writes, memory.float()
     return kernels.scan_forward(*tensors, low, high, predict)
 
 
@@ -155,6 +155,13 @@ def _scan_gradient(ctx: Any, d_currents: Tensor, d_after: Tensor, _: Tensor) -> 
 _scan.register_autograd(_scan_gradient, setup_context=_keep_inputs)
 
 
+def _check(needed: dict[str, tuple[Tensor, tuple[int, ...]]]) -> None:
+    """Raises SettingsError for shapes that do not go together: kernels would read beyond the end."""
+    for name, (found, shape) in needed.items():
+        must_be = f"{list(shape)} beside the others"
+        require(found.shape == shape, f"the shape of {name}", list(found.shape), must_be)
+
+
 def memory_scan(
     read: Tensor,
     pre: Tensor,
@@ -184,13 +191,8 @@ def memory_scan(
         "affine": (affine, (*products, 2)),
         "writes": (writes, events),
     }
-    for name, (found, shape) in needed.items():
-        require(
-            found.shape == shape,
-            f"the shape of {name}",
-            list(found.shape),
-            f"{list(shape)} beside the others",
-        )
+    _check(needed)
+    require(len(predict) in (0, *products), "the length of predict", len(predict), f"0 or {products[0]}")
     single = read.dim() == 4
     if single:
         read, pre, post, writes, memory = (x.unsqueeze(1) for x in (read, pre, post, writes, memory))
@@ -207,6 +209,7 @@ def memory_scan(
 @torch.library.custom_op("spmn::standardise", mutates_args=(), device_types="cpu")
 def standardise(weight: Tensor, gain: Tensor) -> Tensor:
     """`neurons.standardise_reference` of weights [outputs, inputs], where `fused(weight)`."""
+    _check({"gain": (gain, weight.shape[:1])})
     return projection_kernels.standardise_forward(weight, gain)
 
 
@@ -261,7 +264,8 @@ def project(spikes: Tensor, weight: Tensor) -> Tensor:
     float32 on a CPU. The gradient of the weights is event-driven as well, that of the spikes is a dense
     product.
     """
-    return projection_kernels.project(spikes, weight)
+    _check({"spikes": (spikes, (*spikes.shape[:-1], weight.shape[1]))})
+    return projection_kernels.project(spikes.float(), weight.float())
 
 
 @torch.library.custom_op("spmn::project_backward", mutates_args=(), device_types="cpu")
@@ -416,7 +420,20 @@ def level(
     `record` is False.
     """
     factors, predict, low, high = rule
-    heads = memory.shape[1]
+    stories, heads, keys, values = memory.shape
+    events, products, inputs = writes.shape[1:], len(predict), words.shape[1:]
+    needed = {
+        "words": (words, (*words.shape[:1], *inputs[:1], heads * (2 * keys + values + 2))),
+        "sentence": (sentence, (writes.numel(),)),
+        "clock": (clock, (stories, *events, values)),
+        "writes": (writes, (stories, *events)),
+        "places": (places, (writes.numel(),)),
+        "strength": (strength, (*strength.shape[:-1], products)),
+        "bias": (bias, (heads, values)),
+    }
+    if below is not None:
+        needed["below"] = below, (writes.numel(), *inputs)
+    _check(needed)
     recall, read, after, _, spikes = _level(
         words.float(), sentence, None if below is None else below.float(), clock.float(), writes, places,
         memory, strength.expand(heads, -1), gain.expand(heads), bias, reads, *neuron, list(factors),

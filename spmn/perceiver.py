@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from spmn.errors import DataError, SettingsError
+from spmn.export import CLOCKED
 from spmn.levels import Activity, Levels, RecallReadout, Told
 from spmn.neurons import Projection, lif
 from spmn.senses import Sense
-from spmn.settings import Network
+from spmn.settings import Network, require
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ class Perceiver(Levels):
         self, settings: Network, senses: Mapping[str, Sense], reads: Mapping[str, int] | None = None
     ) -> None:
         super().__init__()
+        for name in senses:
+            free = (
+                name.isidentifier() and name not in (*CLOCKED, "encoder") and not hasattr(nn.ModuleDict, name)
+            )
+            require(free, "the name of a sense", repr(name), "a word that names no other part of the network")
         self.settings, self.senses = settings, dict(senses)
         ones, zeros = torch.ones(settings.encoder), torch.zeros(settings.encoder)
         self.sense = nn.ModuleDict(

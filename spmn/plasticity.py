@@ -82,7 +82,7 @@ def terms(rule: LearningRule, strengths: Tensor, x0: Tensor, x1: Tensor, y0: Ten
 
     strengths: coefficient * rate of every product, [P] or [..., P]; x0, x1: [..., K]; y0, y1: [..., V]. Where
     a side has no time constant its trace is its spike, and a binary spike times itself is itself: it enters a
-    product once.
+    product once. A trace times itself is its square.
 
     Raises SettingsError for a product that is not linear in w or uses a variable that training does not have.
     """
@@ -98,12 +98,12 @@ def terms(rule: LearningRule, strengths: Tensor, x0: Tensor, x1: Tensor, y0: Ten
             elif name == "y2" and factor.sign == 1 and factor.constant == 0 and not predict:
                 predict = True
             elif name in variables:
-                value = variables[name]
-                same = name if getattr(rule, f"{name[0]}1_tau") else name[0]
-                if factor.constant == 0 and factor.sign == 1 and same in used:
-                    continue
-                used.add(same)
-                value = factor.constant + factor.sign * value
+                side, plain = name[0], factor.constant == 0 and factor.sign == 1
+                if plain and (name[1] == "0" or not getattr(rule, f"{side}1_tau")):
+                    if side in used:
+                        continue
+                    used.add(side)
+                value = factor.constant + factor.sign * variables[name]
                 pre, post = (pre * value, post) if name[0] == "x" else (pre, post * value)
             else:
                 raise SettingsError(
@@ -114,7 +114,9 @@ def terms(rule: LearningRule, strengths: Tensor, x0: Tensor, x1: Tensor, y0: Ten
         posts.append(post)
         affines.append(affine)
         predicts.append(predict)
-    return Terms(torch.stack(pres, -2), torch.stack(posts, -2), torch.tensor(affines).to(x0), tuple(predicts))
+    return Terms(
+        torch.stack(pres, -2), torch.stack(posts, -2), torch.tensor(affines).to(strengths), tuple(predicts)
+    )
 
 
 class ByEvent(NamedTuple):
@@ -212,7 +214,7 @@ def scan(
     read: Tensor, rule: LearningRule, found: Terms, writes: Tensor, memory: Tensor
 ) -> tuple[Tensor, Tensor]:
     """`scan_reference` by the fastest kernel that can do it; groups may be two dimensions [B, H]."""
-    if not operators.supports(memory):
+    if not operators.fused(memory):
         return scan_plain(read, rule, found, writes, memory)
     bounds = rule.low, rule.high
     return operators.memory_scan(
@@ -372,6 +374,8 @@ class PlasticLayer(nn.Module):
         for name, (given, shape) in needed.items():
             require(given.shape == shape, f"the shape of {name}", list(given.shape), f"{list(shape)} here")
         require(len(pre) >= 1, "steps", len(pre), "at least 1")
+        like = self.rates.logits
+        pre, post, state = pre.to(like), post.to(like), PlasticState(*(x.to(like) for x in state))
         x1 = trace(pre, self.rule.x1_tau, state.x1)
         y1 = trace(post, self.rule.y1_tau, state.y1)
         x0, y0, x, y = (s.movedim(0, 1)[:, :, None] for s in (pre, post, x1, y1))  # [B, T, 1, n]

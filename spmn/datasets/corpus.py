@@ -41,8 +41,9 @@ class Corpus:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the sentences."""
-        return hashlib.sha256("\n".join(self.sentences).encode()).hexdigest()
+        """SHA-256 of the sentences and pairs."""
+        pairs = [f"{pair.first} {pair.second} {pair.score!r}" for pair in self.pairs]
+        return hashlib.sha256("\n".join([*self.sentences, *pairs]).encode()).hexdigest()
 
     def without(self, seen: Corpus) -> Corpus:
         """Pairs in which neither sentence is among those of `seen`, and their sentences."""

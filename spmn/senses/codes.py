@@ -27,7 +27,11 @@ def rate(values: Floats, steps: int) -> Spikes:
 
 
 def poisson(values: Floats, steps: int, seed: int = 0) -> Spikes:
-    """snnTorch's rate code: in every step a spike with probability x. Cost: about x T spikes per line."""
+    """snnTorch's rate code: in every step a spike with probability x. Cost: about x T spikes per line.
+
+    The noise is frozen: the same seed draws the same numbers for every stimulus, so that a run can be
+    repeated.
+    """
     spikegen = _spikegen()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -106,6 +106,10 @@ def heard(sound: Waveform) -> npt.NDArray[np.float64]:
         raise DataError(
             f"a sound of shape {list(samples.shape)}; give [samples] or [samples, channels], not empty"
         )
+    if samples.ndim == 2 and samples.shape[1] > min(64, len(samples)):
+        raise DataError(
+            f"a sound of {samples.shape[1]} channels of {len(samples)} samples; give [samples, channels]"
+        )
     if not 100 <= sound.rate <= 1_000_000:
         raise DataError(f"a sound of {sound.rate} samples per second; give 100 to 1,000,000")
     scales = {np.dtype(np.uint8): 2.0**7, np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31}

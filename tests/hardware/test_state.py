@@ -10,8 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware import (
+    ChipRule,
     Emulator,
     FileError,
+    InputAxons,
+    PlasticProjection,
+    Population,
+    Program,
     RunError,
     load_state,
     save_recording,
@@ -166,3 +171,29 @@ def test_spike_times_of_another_epoch_are_refused(make_program, tmp_path):
     save_state(state, tmp_path / "wrong.h5")
     with pytest.raises(FileError, match=r"tx spans 1\.\.1"):
         load_state(tmp_path / "wrong.h5", program)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda state: state.u.update(post=np.zeros((2, 1), np.int32)), "u: post of the state is"),
+        (lambda state: state.v.update(post=np.full_like(state.v["post"], 2**31 - 1)), "clipped to 24 bits"),
+        (lambda state: state.u.pop("post"), "u of the state has"),
+        (lambda state: setattr(state.plastic["m"], "weights", np.zeros((2, 3, 2), np.int32)), "m: weights"),
+        (lambda state: setattr(state.plastic["m"], "weights", state.plastic["m"].weights + 0.9), "float64"),
+        (lambda state: setattr(state, "step", 1.5), "of step 1.5"),
+        (lambda state: state.plastic.clear(), "with the plastic projections"),
+    ],
+)
+def test_states_of_other_shapes_are_refused_before_a_kernel_reads_them(change, complaint):
+    program = Program(
+        name="small",
+        inputs=(InputAxons("pre", 3),),
+        populations=(Population("post", 2, vth=100),),
+        plastic=(PlasticProjection("m", "pre", "post", np.full((2, 3), 60), ChipRule("x1*y0"), seed=1),),
+    )
+    emulator = Emulator(program)
+    state = emulator.initial_state(2)
+    change(state)
+    with pytest.raises(RunError, match=complaint):
+        emulator.run(state, {"pre": np.ones((4, 2, 3), np.uint8)})

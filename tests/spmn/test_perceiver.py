@@ -101,6 +101,20 @@ def test_questions_and_padding_write_nothing(network: Perceiver) -> None:
     assert torch.equal(network(asking, after).memory, after)
 
 
+def test_a_clock_of_another_shape_is_refused(network: Perceiver) -> None:
+    """A kernel would read beyond its end."""
+    some = scene(SENSES, [[stimuli(n) for n in range(3)]] * 2, STEPS)
+    for clock in (some.clock[:1], some.clock[0]):
+        with pytest.raises(SettingsError, match="the shape of clock is"):
+            network(Scene(some.seen, some.asks, some.real, clock))
+
+
+@pytest.mark.parametrize("name", ["statement", "clock", "encoder", "keys", "type", "a.b", "", "x.present"])
+def test_senses_have_names_of_their_own(name: str) -> None:
+    with pytest.raises(SettingsError, match="the name of a sense is"):
+        Perceiver(Network(), {name: SENSES["vector"]})
+
+
 def test_gradients_reach_every_synapse(network: Perceiver) -> None:
     some = scene(SENSES, [[stimuli(n) for n in range(8)]], STEPS)
     network.calibrate(some)

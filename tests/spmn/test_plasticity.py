@@ -172,7 +172,7 @@ def test_what_cannot_be_trained_is_refused() -> None:
     square = LearningRule("square", "eta*x0*w*w", rates={"eta": 0.1}, resolution="step")
     with pytest.raises(SettingsError, match="w at most once"):
         PlasticLayer(2, 2, square)
-    for rate in (0.0, 1.0, 2.0, -0.1, math.nan):
+    for rate in (0.0, 1.0, 2.0, -0.1):
         with pytest.raises(SettingsError, match=rf"rate eta of rule 'hebb' is {rate}; .* \(4\*eta\)"):
             PlasticLayer(2, 2, LearningRule("hebb", "eta*x0*y0", rates={"eta": rate}))
     for sizes in ((0, 2), (2, -1), (1.5, 2)):
@@ -239,3 +239,73 @@ def test_fired_is_the_gated_maximum_with_its_gradients(
         found.append((value.detach(), *torch.autograd.grad(value, leaves, grad)))
     for ours, plain in zip(*found, strict=True):
         torch.testing.assert_close(ours, plain)
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.int64, torch.float64, torch.bfloat16])
+def test_spikes_of_any_type_teach_the_same(kind: torch.dtype) -> None:
+    random = torch.Generator().manual_seed(0)
+    pre, post = ((torch.rand(6, 2, n, generator=random) < 0.4).float() for n in (5, 3))
+    layer = PlasticLayer(5, 3)
+    expected, state = layer(pre, post, layer.start(2))
+    found, other = layer(pre.to(kind), post.to(kind), layer.start(2))
+    assert torch.equal(found, expected)
+    assert all(torch.equal(a, b) for a, b in zip(other, state, strict=True))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_a_layer_of_another_precision(kind: torch.dtype) -> None:
+    pre, post = torch.ones(2, 1, 2), torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]]])
+    layer = PlasticLayer(2, 2).to(kind)
+    current, state = layer(pre, post, layer.start(1))
+    assert current.dtype == state.weights.dtype == kind
+    torch.testing.assert_close(
+        state.weights.float(), PlasticLayer(2, 2)(pre, post, PlasticLayer(2, 2).start(1))[1].weights
+    )
+
+
+@pytest.mark.parametrize(
+    ("dw", "expected"),
+    [
+        ("eta*x1*y0", 1.75),
+        ("eta*x1*x1*y0", 1.75**2),
+        ("eta*(1-x0)*x0*y0", 0.0),
+        ("eta*x0*(1-x0)*y0", 0.0),
+        ("eta*(1+x0)*x0*y0", 2.0),
+        ("eta*x0*(1+x0)*y0", 2.0),
+        ("eta*x0*x0*y0*y0", 1.0),
+    ],
+)
+def test_a_spike_times_itself_is_itself_and_a_trace_its_square(dw: str, expected: float) -> None:
+    """In any order of factors."""
+    rule = LearningRule("r", dw, "step", {"eta": 0.25}, x1_tau=1 / math.log(2), high=10.0)
+    layer = PlasticLayer(1, 1, rule)
+    _, state = layer(torch.ones(3, 1, 1), torch.tensor([0.0, 0, 1])[:, None, None], layer.start(1))
+    assert state.weights.item() == pytest.approx(0.25 * expected)
+
+
+def test_a_scan_without_reading_learns() -> None:
+    random = torch.Generator().manual_seed(0)
+    read, pre, post = (
+        torch.rand(shape, generator=random) for shape in ((2, 3, 0, 5), (2, 3, 1, 2, 5), (2, 3, 1, 2, 6))
+    )
+    given = (
+        pre,
+        post,
+        torch.rand(2, 2),
+        (0.0, 1.0),
+        torch.ones(2, 3, dtype=torch.bool),
+        torch.zeros(2, 5, 6),
+    )
+    currents, after = operators.memory_scan(read, *given)
+    expected, memory = scan_reference(read, *given)
+    assert currents.shape == expected.shape == (2, 3, 0, 6)
+    torch.testing.assert_close(after, memory)
+    assert memory.sum() > 0
+
+
+def test_operators_take_shapes_that_go_together_only() -> None:
+    with pytest.raises(SettingsError, match="the shape of spikes is"):
+        operators.project(torch.ones(4, 3), torch.ones(5, 1000))
+    with pytest.raises(SettingsError, match="the shape of gain is"):
+        operators.standardise(torch.rand(20, 8), torch.ones(1))
+    assert operators.project(torch.ones(4, 32).long(), torch.ones(2, 32)).tolist() == [[32.0, 32.0]] * 4
