@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spmn.embedding import Grams
-from spmn.errors import DataError
+from spmn.errors import DataError, SettingsError
 from spmn.perceiver import Perceiver, Scene, scene
 from spmn.senses import Analog, Image, Sense, Sound, Tokens, Touch, Waveform
 from spmn.settings import Network
