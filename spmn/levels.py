@@ -18,7 +18,7 @@ from spmn import operators
 from spmn.events import CLOCK
 from spmn.neurons import Projection, event_driven, filled, lif
 from spmn.plasticity import PlasticMemory, by_event, rule_named
-from spmn.settings import Network, require
+from spmn.settings import Network
 
 DIGIT = 16
 """The clock is read as two base-16 digits, one line per value of each: 32 lines, 256 events."""
@@ -56,11 +56,8 @@ class Told(NamedTuple):
     def of(cls, sentence: Tensor, clock: Tensor, writes: Tensor, asked: Tensor, like: Tensor) -> Told:
         """From event numbers `clock` [B, N] and what else is known of every event; with the device and type
         of `like`. Raises SettingsError where shapes differ."""
-        for name, given in (("clock", clock), ("writes", writes), ("asked", asked)):
-            shape = list(sentence.shape)
-            require(
-                given.shape == sentence.shape, f"the shape of {name}", list(given.shape), f"{shape}: [B, N]"
-            )
+        given = {"clock": clock, "writes": writes, "asked": asked}
+        operators.check_shapes({name: (x, tuple(sentence.shape)) for name, x in given.items()})
         reads = asked.flatten().nonzero()[:, 0]
         places = reads.new_full((asked.numel(),), -1)
         places[reads] = torch.arange(len(reads), device=reads.device)
@@ -231,7 +228,7 @@ class Levels(nn.Module):
         s = self.settings
         shape = (s.depth, len(told.sentence), s.heads, s.keys, s.values)
         memory = self.start(len(told.sentence)) if memory is None else memory
-        require(memory.shape == shape, "the shape of memory", list(memory.shape), f"{list(shape)}")
+        operators.check_shapes({"memory": (memory, shape)})
         memory = memory.to(self.levels[0].drive.weight)
         heard = self.thinned(z.transpose(0, 1).contiguous())
         kept = 1 - s.spike_dropout if self.training else 1.0

@@ -155,7 +155,7 @@ def _scan_gradient(ctx: Any, d_currents: Tensor, d_after: Tensor, _: Tensor) -> 
 _scan.register_autograd(_scan_gradient, setup_context=_keep_inputs)
 
 
-def _check(needed: dict[str, tuple[Tensor, tuple[int, ...]]]) -> None:
+def check_shapes(needed: dict[str, tuple[Tensor, tuple[int, ...]]]) -> None:
     """Raises SettingsError for shapes that do not go together: kernels would read beyond the end."""
     for name, (found, shape) in needed.items():
         must_be = f"{list(shape)} beside the others"
@@ -191,7 +191,7 @@ def memory_scan(
         "affine": (affine, (*products, 2)),
         "writes": (writes, events),
     }
-    _check(needed)
+    check_shapes(needed)
     require(len(predict) in (0, *products), "the length of predict", len(predict), f"0 or {products[0]}")
     single = read.dim() == 4
     if single:
@@ -209,7 +209,7 @@ def memory_scan(
 @torch.library.custom_op("spmn::standardise", mutates_args=(), device_types="cpu")
 def standardise(weight: Tensor, gain: Tensor) -> Tensor:
     """`neurons.standardise_reference` of weights [outputs, inputs], where `fused(weight)`."""
-    _check({"gain": (gain, weight.shape[:1])})
+    check_shapes({"gain": (gain, weight.shape[:1])})
     return projection_kernels.standardise_forward(weight, gain)
 
 
@@ -264,7 +264,7 @@ def project(spikes: Tensor, weight: Tensor) -> Tensor:
     float32 on a CPU. The gradient of the weights is event-driven as well, that of the spikes is a dense
     product.
     """
-    _check({"spikes": (spikes, (*spikes.shape[:-1], weight.shape[1]))})
+    check_shapes({"spikes": (spikes, (*spikes.shape[:-1], weight.shape[1]))})
     return projection_kernels.project(spikes.float(), weight.float())
 
 
@@ -433,7 +433,7 @@ def level(
     }
     if below is not None:
         needed["below"] = below, (writes.numel(), *inputs)
-    _check(needed)
+    check_shapes(needed)
     recall, read, after, _, spikes = _level(
         words.float(), sentence, None if below is None else below.float(), clock.float(), writes, places,
         memory, strength.expand(heads, -1), gain.expand(heads), bias, reads, *neuron, list(factors),

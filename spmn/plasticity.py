@@ -371,8 +371,7 @@ class PlasticLayer(nn.Module):
             "x1": (state.x1, (batch, self.n_pre)),
             "y1": (state.y1, (batch, self.n_post)),
         }
-        for name, (given, shape) in needed.items():
-            require(given.shape == shape, f"the shape of {name}", list(given.shape), f"{list(shape)} here")
+        operators.check_shapes(needed)
         require(len(pre) >= 1, "steps", len(pre), "at least 1")
         like = self.rates.logits
         pre, post, state = pre.to(like), post.to(like), PlasticState(*(x.to(like) for x in state))
